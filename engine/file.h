@@ -1,0 +1,65 @@
+// A read-only file: mapped, or a vector of bytes, or a *rearranged* view in which pieces of the file appear
+// at other offsets (the flattened dump formats).  Every access is bounds-checked; offsets are untrusted.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "engine/result.h"
+#include "engine/types.h"
+
+namespace kvm {
+
+// `size` bytes that lie at `stored` in the file belong at offset `offset`.
+struct Piece {
+  std::uint64_t offset, size, stored;
+};
+
+class File {
+ public:
+  // Maps a regular file; a directory, an unreadable or an empty file is an error naming the path.
+  static Result<File> open(const std::string& path);
+  static File from_bytes(std::vector<std::uint8_t> bytes, std::string name);
+  // The same file seen through `pieces`, which are sorted by offset and do not overlap.  Gaps read as absent.
+  File rearranged(std::vector<Piece> pieces) &&;
+
+  File(File&&) noexcept;
+  File& operator=(File&&) noexcept;
+  ~File();
+
+  const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }                 // of the view
+  std::uint64_t stored_size() const { return stored_.size(); }  // of the file itself
+  int descriptor() const;                                       // -1 when there is none
+
+  // The bytes that lie contiguously at `offset`: at most `limit`, fewer at a piece's or the file's end, maybe none.
+  Bytes view(std::uint64_t offset, std::uint64_t limit = ~std::uint64_t{0}) const;
+  // Copies until `out` is full or the bytes end; returns the count.
+  std::size_t read(std::uint64_t offset, MutableBytes out) const;
+  // Exactly `size` bytes, or `lost`.
+  Result<std::vector<std::uint8_t>> bytes(std::uint64_t offset, std::uint64_t size) const;
+  // A trivially copyable struct, or `lost`.
+  template <class T>
+  Result<T> at(std::uint64_t offset) const {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T value;
+    if (read(offset, {reinterpret_cast<std::uint8_t*>(&value), sizeof value}) != sizeof value) return fail(Errc::lost, offset);
+    return value;
+  }
+  // Where the byte at `offset` of the view lies in the file; none in a gap or past the end.
+  std::optional<std::uint64_t> stored_at(std::uint64_t offset) const;
+
+ private:
+  struct Backing;  // the mapping or the vector
+  File(std::unique_ptr<Backing> backing, std::string path);
+
+  std::unique_ptr<Backing> backing_;
+  std::string path_;
+  Bytes stored_;
+  std::uint64_t size_ = 0;
+  std::vector<Piece> pieces_;  // empty: the view is the file
+};
+
+}  // namespace kvm

@@ -1,0 +1,69 @@
+// The facade: an opened dump with its symbols, types and OS model.  Immutable once opened; const methods may be called
+// from any thread (tasks, modules, log and lines are computed on first use, under a lock).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/os.h"
+
+namespace kvm {
+
+// Ways to bring in what the engine must not depend on.  Null: do without.
+struct Providers {
+  // DWARF through LLVM: types where there is no BTF, and source lines.
+  Result<std::unique_ptr<Types>> (*dwarf_types)(const std::string& path) = nullptr;
+  Result<std::unique_ptr<SourceLines>> (*source_lines)(const std::string& path, std::uint64_t slide) = nullptr;
+  // Asks a debuginfod server for a build id; the path of the file in the client's cache.
+  Result<std::string> (*fetch_debug_file)(const std::string& build_id, const Progress& progress) = nullptr;
+};
+
+struct OpenOptions {
+  std::string dump;
+  std::vector<std::string> parts;      // the other files of a split set
+  std::string vmlinux;                 // empty: look for it
+  std::vector<std::string> symbol_dirs;  // --symbols
+  std::string arch, os, format;        // empty: find out
+  std::optional<std::uint64_t> slide, phys_base;
+  bool find_symbols = true;
+  Providers providers;
+  Progress progress;
+};
+
+class Kernel {
+ public:
+  static Result<Kernel> open(const OpenOptions& options);
+  Kernel(Kernel&&) noexcept;
+  ~Kernel();
+
+  const std::string& path() const;
+  const Dump& dump() const;
+  const arch::Arch& arch() const;
+  const AddressSpace& space() const;
+  const KernelMap& map() const;
+  const Symbols& symbols() const;      // empty when there is no vmlinux
+  const Types& types() const;
+  const OsModel& os() const;
+  const KernelView& view() const;
+  const std::string& vmlinux() const;  // path of the debug file in use; empty: none
+  const std::string& build_id() const;  // of the crashed kernel, hex; empty: not known
+  const std::vector<std::string>& remarks() const;  // what is missing and what that costs, one line each
+
+  const Result<std::vector<Task>>& tasks() const;     // panicking task first, then CPUs' tasks, then by tid
+  const Result<std::vector<Module>>& modules() const;
+  const std::vector<Cpu>& cpus() const;
+  Result<RegisterFile> registers(const Task& task) const { return os().registers(task); }
+  std::vector<SourceLine> lines_at(VirtAddr address) const;
+  // Local path of the file with a module's symbols (debug file, else the module itself); empty: none found.
+  std::string module_file(const Module& module) const;
+
+  Result<std::size_t> read(VirtAddr at, MutableBytes out) const { return space().read(at, out); }
+
+ private:
+  struct State;
+  explicit Kernel(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace kvm

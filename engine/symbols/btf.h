@@ -1,0 +1,17 @@
+// Types from BTF: the compact type information that kernels carry (kernel Documentation/bpf/btf.rst).
+#pragma once
+
+#include <bit>
+#include <memory>
+#include <vector>
+
+#include "engine/symbols.h"
+
+namespace kvm {
+
+// `data` outlives the result (a section of a mapped vmlinux).
+Result<std::unique_ptr<Types>> open_btf(Bytes data, std::uint8_t pointer_bytes);
+// Owns the bytes (read from the dump's own memory).
+Result<std::unique_ptr<Types>> open_btf(std::vector<std::uint8_t> data, std::uint8_t pointer_bytes);
+
+}  // namespace kvm

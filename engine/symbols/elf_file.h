@@ -1,0 +1,42 @@
+// An ELF file that is not a dump: vmlinux, a module, a debug file.  Both classes, both byte orders, no LLVM.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/file.h"
+
+namespace kvm {
+
+struct ElfSection {
+  std::string name;
+  std::uint32_t type = 0, link = 0, info = 0;
+  std::uint64_t flags = 0, addr = 0, offset = 0, size = 0, align = 0, entsize = 0;
+};
+
+class ElfFile {
+ public:
+  static Result<ElfFile> open(const std::string& path);
+  static Result<ElfFile> open(File file);
+
+  const File& file() const { return file_; }
+  std::uint16_t type() const { return type_; }  // ET_EXEC 2, ET_REL 1, ...
+  std::uint16_t machine() const { return machine_; }
+  bool is_64() const { return is_64_; }
+  std::endian order() const { return order_; }
+  const std::vector<ElfSection>& sections() const { return sections_; }
+  const ElfSection* section(std::string_view name) const;
+  // Borrowed from the mapping; empty for SHT_NOBITS or a section outside the file.
+  Bytes contents(const ElfSection& section) const;
+  std::string build_id() const;  // hex; empty: none
+
+ private:
+  explicit ElfFile(File file) : file_(std::move(file)) {}
+  File file_;
+  std::uint16_t type_ = 0, machine_ = 0;
+  bool is_64_ = true;
+  std::endian order_ = std::endian::little;
+  std::vector<ElfSection> sections_;
+};
+
+}  // namespace kvm

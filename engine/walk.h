@@ -1,0 +1,33 @@
+// The page-table walker.  There is one, and it interprets arch::PagingMode.
+#pragma once
+
+#include <vector>
+
+#include "arch/arch.h"
+#include "engine/memory.h"
+#include "engine/types.h"
+
+namespace kvm {
+
+// A set of page tables: a mode, its root or roots, and the byte order of the entries.
+struct PageTable {
+  const arch::PagingMode* mode = nullptr;
+  PhysAddr low;                 // root of the lower half, or the only one
+  PhysAddr high;                // root of the upper half (Halves::two_roots)
+  std::uint64_t clear = 0;      // bits of an entry that are not address (AMD's SME mask)
+  std::endian order = std::endian::little;
+};
+
+// One step of a walk, for people.
+struct WalkStep {
+  std::uint8_t level;      // 1: the level that maps the smallest page
+  PhysAddr entry_at;
+  std::uint64_t entry;
+};
+
+// The page or hole that contains `address`.  Fails only when a table cannot be read: not_in_dump or lost, with the
+// virtual address.  Addresses outside the mode's range are holes.
+Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAddr address,
+                    std::vector<WalkStep>* trace = nullptr);
+
+}  // namespace kvm
