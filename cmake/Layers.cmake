@@ -19,12 +19,14 @@ function(layer name)
   target_link_libraries(${name} PUBLIC inquest_options)
 endfunction()
 
-# make_table(VAR OUT header TYPE function namespace): writes a source file that returns every row's constant.
-function(make_table sources output header type function namespace)
+# make_table(SOURCES-VAR OUTPUT HEADER TYPE FUNCTION NAMESPACE SUFFIX): writes a source file that returns every row's
+# constant; the row of FILE.cc is called FILE + SUFFIX.
+function(make_table sources output header type function namespace suffix)
   set(declarations "")
   set(rows "")
   foreach(source ${${sources}})
-    get_filename_component(row ${source} NAME_WE)
+    get_filename_component(stem ${source} NAME_WE)
+    set(row ${stem}${suffix})
     string(APPEND declarations "extern const ${type} ${row};\n")
     string(APPEND rows "&${row}, ")
   endforeach()

@@ -1,4 +1,5 @@
-// What a dump format provides.  One file in engine/dump/ per format; the build collects the DumpFormat constants.
+// What a dump format provides.  One file in engine/dump/ per format; the build collects
+// the DumpFormat constants: engine/dump/elf.cc defines elf_format.
 #pragma once
 
 #include <functional>

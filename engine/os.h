@@ -1,4 +1,5 @@
-// What an operating system's model must answer.  One file in engine/os/ per system; the build collects the OsKind rows.
+// What an operating system's model must answer.  One file in engine/os/ per system; the build collects the
+// OsKind constants: engine/os/linux.cc defines linux_os.
 #pragma once
 
 #include <map>
