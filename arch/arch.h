@@ -85,13 +85,30 @@ struct SavedFrame {
   bool sp_is_frame_end;     // the stack pointer is the address just above the frame
 };
 
-// Facts that a Linux kernel of this processor hard-wires: where the image is linked, and how its addresses relate to RAM.
+// Where a CPU's own state tells what VMCOREINFO does not: the root of the page tables and the trap table.
+struct CpuRoot {
+  std::string_view root_register;   // "cr3"
+  std::uint64_t root_mask;          // bits of it that are the table's address
+  std::string_view mode_register;   // "cr4": (value & mode_mask) != 0 selects paging[1]
+  std::uint64_t mode_mask;
+  std::string_view trap_register;   // "idt_base": address of the trap table
+  std::uint16_t trap_bytes;         // how much of it `trap_handler` wants
+  std::uint64_t (*trap_handler)(std::span<const std::uint8_t> table);  // address of the first handler
+  std::span<const std::string_view> trap_symbols;                      // that handler's names, newest first
+};
+
+// Facts that a Linux kernel of this processor hard-wires, and the names under which it tells the rest.
 struct LinuxLayout {
-  std::uint64_t image_base;    // link address that corresponds to phys_base
-  std::uint64_t image_size;    // largest image window
-  std::span<const std::string_view> root_symbols;       // of the kernel's root table
-  std::string_view direct_map_symbol;                   // variable holding the direct map's start
-  std::span<const std::uint64_t> direct_map_bases;      // without KASLR, by paging mode
+  std::uint64_t image_base;    // virtual address that lies at physical phys_base
+  std::uint64_t image_size;    // the window in which the image can lie, KASLR included
+  std::uint64_t image_align;   // the image's physical and virtual start are multiples of this
+  std::uint64_t image_offset;  // default link address of _text, above image_base
+  std::span<const std::string_view> root_symbols;  // of the kernel's root table
+  std::string_view phys_base_key, mode_key, clear_key;  // in VMCOREINFO; mode_key's value indexes paging
+  std::string_view direct_map_symbol;              // variable that holds the direct map's start
+  std::span<const std::uint64_t> direct_map_bases;  // where there is no such variable, by paging mode
+  std::string_view per_cpu_register;               // holds the CPU's per-CPU base in the kernel; empty: none
+  CpuRoot cpu;
 };
 
 struct Arch {
@@ -107,6 +124,7 @@ struct Arch {
   std::span<const Register> registers;
   std::span<const CpuNote> notes;
   std::span<const SavedFrame> frames;
+  std::span<const std::string_view> level_names;  // what Linux calls the levels, smallest page first: PTE, PMD ...
   const LinuxLayout* linux_layout = nullptr;
 };
 

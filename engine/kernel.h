@@ -2,6 +2,7 @@
 // from any thread (tasks, modules, log and lines are computed on first use, under a lock).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,9 +32,26 @@ struct OpenOptions {
   Progress progress;
 };
 
+// The pieces of a kernel, put together by hand: for tests and for other front ends.
+struct KernelParts {
+  std::string path;
+  Dump dump;                           // with its memory
+  const arch::Arch* arch = nullptr;    // required
+  KernelMap map;
+  std::unique_ptr<Symbols> symbols;    // null: none
+  std::unique_ptr<Types> types;        // null: none
+  // Makes the OS model; null: the one that knows only CPUs.
+  std::function<Result<std::unique_ptr<OsModel>>(const KernelView&, const Dump&, const KernelMap&)> os;
+  std::string vmlinux;
+  std::vector<std::string> symbol_dirs;
+  std::vector<std::string> remarks;
+  Providers providers;
+};
+
 class Kernel {
  public:
   static Result<Kernel> open(const OpenOptions& options);
+  static Result<Kernel> from_parts(KernelParts parts);
   Kernel(Kernel&&) noexcept;
   ~Kernel();
 
@@ -48,7 +66,10 @@ class Kernel {
   const KernelView& view() const;
   const std::string& vmlinux() const;  // path of the debug file in use; empty: none
   const std::string& build_id() const;  // of the crashed kernel, hex; empty: not known
-  const std::vector<std::string>& remarks() const;  // what is missing and what that costs, one line each
+  std::vector<std::string> remarks() const;         // what is missing and what that costs, one line each
+  // Why there is no OS model ("no vmlinux with build id ...", and what to do); empty when there is one.  Without it
+  // tasks() holds one entry per CPU.
+  const std::string& os_missing() const;
 
   const Result<std::vector<Task>>& tasks() const;     // panicking task first, then CPUs' tasks, then by tid
   const Result<std::vector<Module>>& modules() const;

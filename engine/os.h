@@ -80,7 +80,9 @@ struct KernelMap {
   std::uint64_t phys_base = 0;
   std::string mode;                // "4-level"
   std::string source;              // "VMCOREINFO note", "CPU 0's CR3 and IDT", for people
-  std::string vmcoreinfo;          // found in memory when the dump had no note
+  std::string vmcoreinfo;          // of the note, or found in memory when the dump had none
+  std::string release, build_id;   // of the crashed kernel; empty: not known
+  bool needs_symbols = false;      // the slide was guessed: map again once a vmlinux is known
 };
 
 struct OsKind {
