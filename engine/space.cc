@@ -1,0 +1,79 @@
+// Reading through mappings.  See space.h for which mapping answers.
+#include "engine/space.h"
+
+#include <algorithm>
+
+namespace kvm {
+namespace {
+
+bool covers(const Mapping& mapping, VirtAddr address) { return mapping.first <= address && address <= mapping.last; }
+
+Extent clip(Extent extent, VirtAddr first, VirtAddr last) {
+  if (extent.first < first) {
+    if (extent.phys) extent.phys = *extent.phys + (first - extent.first);
+    extent.first = first;
+  }
+  extent.last = std::min(extent.last, last);
+  return extent;
+}
+
+// A mapping that stands in for missing tables answers for one small page only: the next page's tables may be there.
+constexpr std::uint64_t stand_in_bytes = 4096;
+
+}  // namespace
+
+AddressSpace::AddressSpace(const PhysicalMemory& memory, std::vector<Mapping> mappings)
+    : memory_(&memory), mappings_(std::move(mappings)) {}
+
+Result<Extent> AddressSpace::extent_at(VirtAddr address) const {
+  std::optional<Error> missing;
+  VirtAddr hole_first{0}, hole_last{~std::uint64_t{0}};
+  for (const Mapping& mapping : mappings_) {
+    if (!covers(mapping, address)) {
+      if (mapping.last < address) hole_first = std::max(hole_first, mapping.last + 1);
+      else hole_last = std::min(hole_last, mapping.first - 1);
+      continue;
+    }
+    if (const auto* linear = std::get_if<Linear>(&mapping.how)) {
+      Extent whole{mapping.first, mapping.last, linear->base, {}};
+      if (!missing) return clip(whole, hole_first, hole_last);
+      const VirtAddr page{address.raw & ~(stand_in_bytes - 1)};
+      return clip(whole, std::max(hole_first, page), std::min(hole_last, page + (stand_in_bytes - 1)));
+    }
+    auto extent = walk(*memory_, std::get<PageTable>(mapping.how), address);
+    if (extent) return clip(*extent, std::max(mapping.first, hole_first), std::min(mapping.last, hole_last));
+    if (!missing) missing = extent.error();
+  }
+  if (missing) return tl::unexpected(*missing);
+  return Extent{hole_first, hole_last, std::nullopt, {}};
+}
+
+Result<PhysAddr> AddressSpace::translate(VirtAddr address) const {
+  const Extent extent = TRY(extent_at(address));
+  if (!extent.phys) return fail(Errc::not_mapped, address.raw);
+  return extent.at(address);
+}
+
+Result<std::size_t> AddressSpace::read(VirtAddr address, MutableBytes out) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const VirtAddr at = address + done;
+    if (done && at.raw == 0) break;  // the end of the address space
+    auto extent = extent_at(at);
+    if (!extent || !extent->phys) {
+      if (done) break;
+      return extent ? fail(Errc::not_mapped, at.raw) : tl::unexpected(extent.error());
+    }
+    const std::uint64_t room = std::min<std::uint64_t>(extent->last - at, out.size() - done - 1) + 1;
+    auto got = memory_->read(extent->at(at), out.subspan(done, room));
+    if (!got) {
+      if (done) break;
+      return fail(got.error().code, at.raw);
+    }
+    done += *got;
+    if (*got != room) break;
+  }
+  return done;
+}
+
+}  // namespace kvm
