@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <type_traits>
 #include <utility>
 
 namespace kvm {
@@ -40,12 +41,18 @@ inline tl::unexpected<Error> fail(Errc code, std::uint64_t addr, std::string not
 std::string_view name(Errc code);          // "not mapped"
 std::string to_string(const Error& error);  // one line for a person
 
+// tl::expected<void> has no value() to move out of.
+template <class T>
+T take(Result<T>&& result) {
+  if constexpr (!std::is_void_v<T>) return std::move(result).value();
+}
+
 // Hands an error up, or yields the value.  Our only macro; never inside a coroutine.
 #define TRY(expression)                                                         \
   __extension__({                                                               \
-    auto&& try_result_ = (expression);                                          \
+    auto try_result_ = (expression);                                            \
     if (!try_result_) return tl::unexpected(std::move(try_result_).error());    \
-    std::move(try_result_).value();                                             \
+    ::kvm::take(std::move(try_result_));                                        \
   })
 
 }  // namespace kvm

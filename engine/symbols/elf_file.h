@@ -1,12 +1,21 @@
 // An ELF file that is not a dump: vmlinux, a module, a debug file.  Both classes, both byte orders, no LLVM.
 #pragma once
 
+#include <bit>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/file.h"
 
 namespace kvm {
+
+namespace elf {  // the ELF specification's constants that we need, under their own names in lower case
+inline constexpr std::uint16_t et_rel = 1;
+inline constexpr std::uint32_t sht_symtab = 2, sht_note = 7, sht_nobits = 8, sht_dynsym = 11, sht_symtab_shndx = 18;
+inline constexpr std::uint64_t shf_write = 1, shf_alloc = 2, shf_execinstr = 4;
+inline constexpr std::uint32_t shn_undef = 0, shn_loreserve = 0xff00, shn_abs = 0xfff1, shn_xindex = 0xffff;
+}  // namespace elf
 
 struct ElfSection {
   std::string name;
@@ -26,12 +35,15 @@ class ElfFile {
   std::endian order() const { return order_; }
   const std::vector<ElfSection>& sections() const { return sections_; }
   const ElfSection* section(std::string_view name) const;
-  // Borrowed from the mapping; empty for SHT_NOBITS or a section outside the file.
+  // Borrowed from the mapping, still compressed where SHF_COMPRESSED says so; empty for SHT_NOBITS or a section
+  // that does not lie wholly inside the file.
   Bytes contents(const ElfSection& section) const;
   std::string build_id() const;  // hex; empty: none
 
  private:
   explicit ElfFile(File file) : file_(std::move(file)) {}
+  Result<void> read_sections(std::uint64_t offset, std::uint64_t entry_size, std::uint64_t count, std::uint32_t names);
+
   File file_;
   std::uint16_t type_ = 0, machine_ = 0;
   bool is_64_ = true;
