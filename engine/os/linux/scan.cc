@@ -1,0 +1,81 @@
+// Searches.  Texts: `linux_banner` (init/version.c), the .notes section, and vmcoreinfo_data (kernel/crash_core.c), a page
+// that starts with "OSRELEASE=".
+#include "engine/os/linux/scan.h"
+
+#include <array>
+#include <algorithm>
+#include <vector>
+
+namespace kvm::os_linux {
+namespace {
+
+constexpr std::string_view banner = "Linux version ";
+constexpr std::string_view gnu_build_id{"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16};  // 20-byte description, type 3
+constexpr std::string_view elf_magic = "\x7f" "ELF";
+constexpr std::uint64_t image_limit = 256u << 20;  // no kernel image is larger
+
+std::string_view text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+std::string hex_of(std::string_view bytes) {
+  std::string hex;
+  for (unsigned char byte : bytes) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
+  }
+  return hex;
+}
+
+// "Linux version 6.1.0-35-cloud-amd64 (...": a format string ("Linux version %s") is no banner.
+std::string release_at(std::string_view text) {
+  const std::string_view rest = text.substr(banner.size());
+  const std::string_view release = rest.substr(0, rest.find(' '));
+  const bool plain = std::ranges::all_of(release, [](char c) { return c > ' ' && c < 127 && c != '%'; });
+  return plain && !release.empty() && release.size() < 65 && release.size() < rest.size() ? std::string(release) : std::string();
+}
+
+void scan_chunk(std::string_view chunk, ImageFacts& facts) {
+  for (std::size_t at = 0; facts.release.empty() && (at = chunk.find(banner, at)) != chunk.npos; ++at)
+    facts.release = release_at(chunk.substr(at, 128));
+  for (std::size_t at = 0; facts.build_id.empty() && (at = chunk.find(gnu_build_id, at)) != chunk.npos; ++at) {
+    // The vDSO images inside the kernel have build ids of their own, on the page of their ELF header.
+    const bool in_vdso = chunk.substr(at & ~std::size_t{4095}).starts_with(elf_magic);
+    if (!in_vdso && at + 36 <= chunk.size()) facts.build_id = hex_of(chunk.substr(at + 16, 20));
+  }
+}
+
+}  // namespace
+
+ImageFacts scan_image(const AddressSpace& space, VirtAddr text) {
+  ImageFacts facts;
+  std::vector<std::uint8_t> chunk(1 << 20);
+  constexpr std::size_t overlap = 4096;  // a text may straddle two chunks
+  for (std::uint64_t at = 0; at < image_limit && (facts.release.empty() || facts.build_id.empty()); at += chunk.size() - overlap) {
+    auto got = space.read(text + at, chunk);
+    if (got) scan_chunk(text_of(Bytes(chunk).first(*got)), facts);
+    else if (got.error().code == Errc::not_mapped && at > (64u << 20)) break;
+  }
+  return facts;
+}
+
+void scan_vmcoreinfo(const PhysicalMemory& memory, std::uint64_t page_size, const std::function<bool(const std::string&)>& found) {
+  constexpr std::string_view start = "OSRELEASE=";
+  std::string page(page_size, '\0');
+  for (const PhysRange& range : memory.ranges()) {
+    for (std::uint64_t at = 0; at < range.size; at += page_size) {
+      auto head = memory.read(range.first + at, {reinterpret_cast<std::uint8_t*>(page.data()), start.size()});
+      if (!head || !page.starts_with(start)) continue;
+      auto got = memory.read(range.first + at, {reinterpret_cast<std::uint8_t*>(page.data()), page.size()});
+      if (!got) continue;
+      const std::string text = page.substr(0, std::min(page.find('\0'), *got));
+      if (text.find("\nPAGESIZE=") != text.npos && found(text)) return;
+    }
+  }
+}
+
+bool banner_at(const PhysicalMemory& memory, PhysAddr at) {
+  std::array<std::uint8_t, banner.size()> bytes;
+  auto got = memory.read(at, bytes);
+  return got && *got == bytes.size() && text_of(bytes) == banner;
+}
+
+}  // namespace kvm::os_linux
