@@ -1,6 +1,7 @@
 // One debugger conversation: bytes in, bytes out.  No socket, no clock, no thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,9 +18,10 @@ struct Settings {
   std::size_t packet_size = 0x20000;  // payload bytes, as told to the client
 };
 
-// Documents and thread lists that all sessions on one kernel share; built on first use.
+// Documents and thread lists that all sessions on one kernel share; built on first use, under a lock.
 class Shared {
  public:
+  // The kernel outlives the object.
   Shared(const Kernel& kernel, Settings settings);
   ~Shared();
   const Kernel& kernel() const;
@@ -31,12 +33,18 @@ class Shared {
   std::unique_ptr<State> state_;
 };
 
+// Told every packet body as it passes: '>' from the client, '<' from the stub.
+using Trace = std::function<void(char direction, std::string_view body)>;
+
 class Session {
  public:
-  explicit Session(const Shared& shared);
+  explicit Session(const Shared& shared, Trace trace = {});
   ~Session();
   // What to send to the client in answer to these bytes; may be empty.
   std::string consume(std::string_view from_client);
+  // Work is left (a long search, many requests at once): send what consume() gave, let others have a turn, and call
+  // consume({}) again before reading more from the client.
+  bool busy() const;
   bool finished() const;  // the client said goodbye: send what consume() gave, then close
   Client client() const;
 
