@@ -1,8 +1,11 @@
 // A read-only file: mapped, or a vector of bytes, or a *rearranged* view in which pieces of the file appear
 // at other offsets (the flattened dump formats).  Every access is bounds-checked; offsets are untrusted.
+// One limit: whoever cuts the file short while it is mapped sends a reader SIGBUS; a program that must survive that
+// handles the signal.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -17,13 +20,19 @@ struct Piece {
   std::uint64_t offset, size, stored;
 };
 
+// What a rearranged view shows where no piece lies.
+enum class Gaps : std::uint8_t {
+  absent,  // nothing: the file was cut, so the piece may have existed
+  zero,    // zeros, as when a complete file is rearranged by seeking and writing
+};
+
 class File {
  public:
-  // Maps a regular file; a directory, an unreadable or an empty file is an error naming the path.
+  // Maps a regular file or block device; a directory, a FIFO, an unreadable or an empty file is an error naming the path.
   static Result<File> open(const std::string& path);
   static File from_bytes(std::vector<std::uint8_t> bytes, std::string name);
-  // The same file seen through `pieces`, which are sorted by offset and do not overlap.  Gaps read as absent.
-  File rearranged(std::vector<Piece> pieces) &&;
+  // The same file seen through `pieces`, which are sorted by offset, do not overlap and lie inside the file.
+  File rearranged(std::vector<Piece> pieces, Gaps gaps = Gaps::absent) &&;
 
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
@@ -33,14 +42,19 @@ class File {
   std::uint64_t size() const { return size_; }                 // of the view
   std::uint64_t stored_size() const { return stored_.size(); }  // of the file itself
   int descriptor() const;                                       // -1 when there is none
+  bool is_rearranged() const { return rearranged_; }
 
   // The bytes that lie contiguously at `offset`: at most `limit`, fewer at a piece's or the file's end, maybe none.
   Bytes view(std::uint64_t offset, std::uint64_t limit = ~std::uint64_t{0}) const;
   // Copies until `out` is full or the bytes end; returns the count.
   std::size_t read(std::uint64_t offset, MutableBytes out) const;
-  // Exactly `size` bytes, or `lost`.
+  // As read(), but through the descriptor where there is one: a long scan does not swell the resident set.
+  std::size_t scan(std::uint64_t offset, MutableBytes out) const;
+  // The first offset from `offset` on that is not in a hole of a sparse file, at most `limit`.
+  std::uint64_t next_data(std::uint64_t offset, std::uint64_t limit) const;
+  // Exactly `size` bytes, or `lost`.  Never allocates more than the file's own size.
   Result<std::vector<std::uint8_t>> bytes(std::uint64_t offset, std::uint64_t size) const;
-  // A trivially copyable struct, or `lost`.
+  // A trivially copyable struct, or `lost` with the offset.
   template <class T>
   Result<T> at(std::uint64_t offset) const {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -54,12 +68,15 @@ class File {
  private:
   struct Backing;  // the mapping or the vector
   File(std::unique_ptr<Backing> backing, std::string path);
+  const Piece* piece_at(std::uint64_t offset) const;  // the first piece that ends after `offset`
 
   std::unique_ptr<Backing> backing_;
   std::string path_;
   Bytes stored_;
   std::uint64_t size_ = 0;
-  std::vector<Piece> pieces_;  // empty: the view is the file
+  bool rearranged_ = false;
+  Gaps gaps_ = Gaps::absent;
+  std::vector<Piece> pieces_;
 };
 
 }  // namespace kvm
