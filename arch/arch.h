@@ -107,7 +107,7 @@ struct LinuxLayout {
   std::string_view phys_base_key, mode_key, clear_key;  // in VMCOREINFO; mode_key's value indexes paging
   std::string_view direct_map_symbol;              // variable that holds the direct map's start
   std::span<const std::uint64_t> direct_map_bases;  // where there is no such variable, by paging mode
-  std::string_view per_cpu_register;               // holds the CPU's per-CPU base in the kernel; empty: none
+  std::span<const std::string_view> per_cpu_registers;  // that can hold a CPU's per-CPU base
   CpuRoot cpu;
 };
 

@@ -101,6 +101,9 @@ constexpr std::string_view divide_symbols[] = {"asm_exc_divide_error", "divide_e
 // page_offset_base exists with CONFIG_DYNAMIC_MEMORY_LAYOUT only (Documentation/arch/x86/x86_64/mm.rst).
 constexpr std::uint64_t direct_map_bases[] = {0xffff'8880'0000'0000, 0xff11'0000'0000'0000};
 
+// SWAPGS: while in user mode the kernel's base waits in KernelGSbase.
+constexpr std::string_view per_cpu_registers[] = {"gs_base", "kernel_gs_base"};
+
 constexpr LinuxLayout linux_layout{
     .image_base = 0xffff'ffff'8000'0000,  // __START_KERNEL_map
     .image_size = 0x4000'0000,            // KERNEL_IMAGE_SIZE with KASLR
@@ -112,7 +115,7 @@ constexpr LinuxLayout linux_layout{
     .clear_key = "NUMBER(sme_mask)",
     .direct_map_symbol = "page_offset_base",
     .direct_map_bases = direct_map_bases,
-    .per_cpu_register = "gs_base",
+    .per_cpu_registers = per_cpu_registers,
     // Bits 11:0 of CR3 are flags or a PCID; bit 12 tells the user copy of the tables from the kernel's (PTI).
     .cpu = {"cr3", 0x000f'ffff'ffff'e000, "cr4", 1 << 12, "idt_base", 16, divide_error_handler, divide_symbols},
 };

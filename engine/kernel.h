@@ -32,6 +32,8 @@ struct OpenOptions {
   Progress progress;
 };
 
+using OpenOs = std::function<Result<std::unique_ptr<OsModel>>(const KernelView&, const Dump&, const KernelMap&)>;
+
 // The pieces of a kernel, put together by hand: for tests and for other front ends.
 struct KernelParts {
   std::string path;
@@ -40,8 +42,7 @@ struct KernelParts {
   KernelMap map;
   std::unique_ptr<Symbols> symbols;    // null: none
   std::unique_ptr<Types> types;        // null: none
-  // Makes the OS model; null: the one that knows only CPUs.
-  std::function<Result<std::unique_ptr<OsModel>>(const KernelView&, const Dump&, const KernelMap&)> os;
+  OpenOs os;                           // null: a model that knows only CPUs
   std::string vmlinux;
   std::vector<std::string> symbol_dirs;
   std::vector<std::string> remarks;
@@ -84,6 +85,7 @@ class Kernel {
  private:
   struct State;
   explicit Kernel(std::unique_ptr<State> state);
+  static Result<Kernel> assemble(std::unique_ptr<State> state, const OpenOs& open_os);
   std::unique_ptr<State> state_;
 };
 

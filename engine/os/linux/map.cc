@@ -33,7 +33,7 @@ std::optional<Extent> first_of_image(const OsInput& in, const PageTable& table) 
   for (VirtAddr at{layout.image_base}; at < end;) {
     auto extent = walk(*in.dump.memory, table, at);
     if (!extent) return std::nullopt;
-    if (extent->phys) return extent;
+    if (extent->phys) return *extent;
     at = extent->last + 1;
   }
   return std::nullopt;

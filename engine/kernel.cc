@@ -1,0 +1,243 @@
+// Opening a kernel, in order: dump, processor, kernel map, vmlinux, symbols, types, OS model.
+#include "engine/kernel.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "engine/bare.h"
+#include "engine/symbols/btf.h"
+#include "engine/symbols/debug_files.h"
+#include "engine/symbols/elf_file.h"
+#include "engine/symbols/elf_symtab.h"
+
+namespace kvm {
+
+struct Kernel::State {
+  std::string path;
+  Dump dump;
+  const arch::Arch* arch = nullptr;
+  KernelMap map;
+  std::optional<ElfFile> image;  // the vmlinux; symbols and types borrow from it
+  std::unique_ptr<Symbols> symbols;
+  std::unique_ptr<Types> types;
+  std::optional<AddressSpace> space;
+  std::optional<KernelView> view;
+  std::unique_ptr<OsModel> os;
+  std::vector<Cpu> cpus;
+  std::string vmlinux, os_missing;
+  DebugFileQuery files;
+  Providers providers;
+  std::vector<std::string> remarks;
+
+  // On first use; `lock` guards remarks against the walks that add to them.
+  mutable std::mutex lock;
+  std::once_flag tasks_once, modules_once, lines_once;
+  Result<std::vector<Task>> tasks = fail(Errc::not_found);
+  Result<std::vector<Module>> modules = fail(Errc::not_found);
+  std::unique_ptr<SourceLines> lines;
+};
+
+namespace {
+
+// What people look at first comes first: the panicking task, what runs, then by id.
+void sort_tasks(std::vector<Task>& tasks) {
+  auto rank = [](const Task& t) { return t.crashed ? 0 : t.on_cpu && !t.idle ? 1 : t.idle ? 3 : 2; };
+  std::ranges::stable_sort(tasks, [&](const Task& a, const Task& b) {
+    return std::tuple(rank(a), a.tid, a.cpu.value_or(0)) < std::tuple(rank(b), b.tid, b.cpu.value_or(0));
+  });
+}
+
+Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& dump) {
+  if (!options.arch.empty()) {
+    if (const arch::Arch* arch = arch::find(options.arch)) return arch;
+    std::string known;
+    for (const arch::Arch* row : arch::arches()) known += (known.empty() ? "" : ", ") + std::string(row->name);
+    return fail(Errc::bad_request, "unknown architecture '" + options.arch + "'; known: " + known);
+  }
+  if (dump.arch) return dump.arch;
+  std::string why;
+  for (const std::string& remark : dump.remarks) why += "; " + remark;
+  return fail(Errc::unsupported, options.dump + ": the dump's machine is not one Inquest knows, or not said in the file (--arch says it)" + why);
+}
+
+Result<ElfFile> open_vmlinux(const std::string& path, const std::string& build_id) {
+  ElfFile file = TRY(ElfFile::open(path));
+  if (const std::string own = file.build_id(); !build_id.empty() && own != build_id)
+    return fail(Errc::bad_data, path + ": is of another build: its build id is " + (own.empty() ? "missing" : own) +
+                                    ", the crashed kernel's is " + build_id);
+  return file;
+}
+
+std::string missing_vmlinux(const KernelMap& map, const std::vector<std::string>& rejected) {
+  std::string text = "no vmlinux with debug information found for kernel " + (map.release.empty() ? "(unknown release)" : map.release);
+  if (!map.build_id.empty()) text += ", build id " + map.build_id;
+  for (const std::string& other : rejected) text += "; " + other + " is of another build";
+  return text + "; name it after the dump, or give --symbols DIR, or set DEBUGINFOD_URLS";
+}
+
+// Types, best first: BTF in the vmlinux, DWARF, BTF in the dump's own memory.
+std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& raw) {
+  const std::uint8_t pointer = raw.arch.pointer_bytes;
+  if (const ElfSection* btf = file.section(".BTF"))
+    if (auto types = open_btf(file.contents(*btf), pointer)) return std::move(*types);
+  auto first = raw.symbols.find("__start_BTF"), last = raw.symbols.find("__stop_BTF");
+  constexpr std::uint64_t most_btf = 256u << 20;
+  if (first && last && last->address > first->address && last->address - first->address <= most_btf) {
+    std::vector<std::uint8_t> bytes(last->address - first->address);
+    if (raw.space.read(first->address, bytes).value_or(0) == bytes.size())
+      if (auto types = open_btf(std::move(bytes), pointer)) return std::move(*types);
+  }
+  if (providers.dwarf_types)
+    if (auto types = providers.dwarf_types(path)) return std::move(*types);
+  return nullptr;
+}
+
+}  // namespace
+
+Kernel::Kernel(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Kernel::Kernel(Kernel&&) noexcept = default;
+Kernel::~Kernel() = default;
+
+// Everything from the kernel map on: what open() and from_parts() share.
+Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open_os) {
+  State& s = *state;
+  s.space.emplace(*s.dump.memory, s.map.mappings);
+  if (!s.symbols) s.symbols = no_symbols();
+  if (!s.types && s.image) {
+    static const std::unique_ptr<Types> none = no_types();
+    s.types = find_types(*s.image, s.vmlinux, s.providers, KernelView{*s.arch, *s.space, *s.symbols, *none});
+    if (!s.types) s.os_missing = s.vmlinux + ": has neither BTF nor DWARF, so kernel structures cannot be read";
+  }
+  if (!s.types) s.types = no_types();
+  s.view.emplace(KernelView{*s.arch, *s.space, *s.symbols, *s.types});
+  if (s.os_missing.empty() && open_os) {
+    auto os = open_os(*s.view, s.dump, s.map);
+    if (os) s.os = std::move(*os);
+    else s.os_missing = "the kernel's structures are not known: " + to_string(os.error());
+  }
+  if (!s.os) s.os = make_bare_model(*s.arch, s.dump, s.map.release);
+  if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
+  s.cpus = s.os->cpus();
+  s.files.release = s.os->release();
+  return Kernel(std::move(state));
+}
+
+Result<Kernel> Kernel::open(const OpenOptions& options) {
+  auto state = std::make_unique<State>();
+  State& s = *state;
+  s.path = options.dump;
+  s.providers = options.providers;
+  s.files.symbol_dirs = options.symbol_dirs;
+
+  const arch::Arch* forced = options.arch.empty() ? nullptr : arch::find(options.arch);
+  s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts}));
+  s.arch = TRY(choose_arch(options, s.dump));
+  s.remarks = s.dump.remarks;
+
+  // A vmlinux that the user named helps to find the kernel in memory.
+  std::unique_ptr<Symbols> linked;
+  if (!options.vmlinux.empty()) {
+    s.image = TRY(open_vmlinux(options.vmlinux, {}));
+    linked = TRY(open_elf_symbols(*s.image, 0));
+    s.vmlinux = options.vmlinux;
+  }
+  const OsKind* kind = nullptr;
+  for (const OsKind* row : os_kinds()) {
+    const bool wanted = options.os.empty() ? row->probe({s.dump, *s.arch, linked.get(), {}, {}}) : row->name == options.os;
+    if (wanted && !kind) kind = row;
+  }
+  if (!kind) return fail(Errc::unsupported, "no model of the operating system" + (options.os.empty() ? "" : " '" + options.os + "'"));
+  OsInput input{s.dump, *s.arch, linked.get(), options.slide, options.phys_base};
+  auto map = kind->map(input);
+  if (map) s.map = std::move(*map);
+  else s.remarks.push_back("virtual addresses cannot be translated: " + to_string(map.error()));
+  const std::string build_id = s.map.build_id;
+  if (s.image && map && !options.vmlinux.empty()) TRY(open_vmlinux(options.vmlinux, build_id));
+
+  std::vector<std::string> rejected;
+  s.files.release = s.map.release.empty() ? s.dump.release : s.map.release;
+  s.files.build_id = build_id;
+  if (!s.image && options.find_symbols) {
+    s.vmlinux = find_vmlinux(s.files, rejected);
+    if (s.vmlinux.empty() && !build_id.empty() && options.providers.fetch_debug_file)
+      s.vmlinux = options.providers.fetch_debug_file(build_id, options.progress).value_or("");
+    if (!s.vmlinux.empty()) s.image = TRY(open_vmlinux(s.vmlinux, build_id));
+    if (s.image && (!map || s.map.needs_symbols)) {
+      linked = TRY(open_elf_symbols(*s.image, 0));
+      input.symbols = linked.get();
+      if (auto again = kind->map(input)) s.map = std::move(*again);
+    }
+  }
+  if (s.map.build_id.empty() && s.image) s.map.build_id = s.image->build_id();
+  if (s.image) s.symbols = TRY(open_elf_symbols(*s.image, s.map.slide));
+  else s.os_missing = missing_vmlinux(s.map, rejected);
+  if (s.map.mappings.empty() && s.os_missing.empty()) s.os_missing = "virtual addresses cannot be translated";
+  return assemble(std::move(state), kind->open);
+}
+
+Result<Kernel> Kernel::from_parts(KernelParts parts) {
+  auto state = std::make_unique<State>();
+  state->path = std::move(parts.path);
+  state->dump = std::move(parts.dump);
+  state->arch = parts.arch;
+  state->map = std::move(parts.map);
+  state->symbols = std::move(parts.symbols);
+  state->types = std::move(parts.types);
+  state->vmlinux = std::move(parts.vmlinux);
+  state->files.symbol_dirs = std::move(parts.symbol_dirs);
+  state->remarks = std::move(parts.remarks);
+  state->providers = parts.providers;
+  return assemble(std::move(state), parts.os);
+}
+
+const std::string& Kernel::path() const { return state_->path; }
+const Dump& Kernel::dump() const { return state_->dump; }
+const arch::Arch& Kernel::arch() const { return *state_->arch; }
+const AddressSpace& Kernel::space() const { return *state_->space; }
+const KernelMap& Kernel::map() const { return state_->map; }
+const Symbols& Kernel::symbols() const { return *state_->symbols; }
+const Types& Kernel::types() const { return *state_->types; }
+const OsModel& Kernel::os() const { return *state_->os; }
+const KernelView& Kernel::view() const { return *state_->view; }
+const std::string& Kernel::vmlinux() const { return state_->vmlinux; }
+const std::string& Kernel::build_id() const { return state_->map.build_id; }
+const std::string& Kernel::os_missing() const { return state_->os_missing; }
+const std::vector<Cpu>& Kernel::cpus() const { return state_->cpus; }
+
+std::vector<std::string> Kernel::remarks() const {
+  std::scoped_lock hold(state_->lock);
+  return state_->remarks;
+}
+
+const Result<std::vector<Task>>& Kernel::tasks() const {
+  std::call_once(state_->tasks_once, [this] {
+    std::vector<std::string> remarks;
+    state_->tasks = state_->os->tasks(remarks);
+    if (state_->tasks) sort_tasks(*state_->tasks);
+    std::scoped_lock hold(state_->lock);
+    state_->remarks.insert(state_->remarks.end(), remarks.begin(), remarks.end());
+  });
+  return state_->tasks;
+}
+
+const Result<std::vector<Module>>& Kernel::modules() const {
+  std::call_once(state_->modules_once, [this] {
+    std::vector<std::string> remarks;
+    state_->modules = state_->os->modules(remarks);
+    std::scoped_lock hold(state_->lock);
+    state_->remarks.insert(state_->remarks.end(), remarks.begin(), remarks.end());
+  });
+  return state_->modules;
+}
+
+std::vector<SourceLine> Kernel::lines_at(VirtAddr address) const {
+  std::call_once(state_->lines_once, [this] {
+    if (!state_->providers.source_lines || state_->vmlinux.empty()) return;
+    if (auto lines = state_->providers.source_lines(state_->vmlinux, state_->map.slide)) state_->lines = std::move(*lines);
+  });
+  return state_->lines ? state_->lines->at(address) : std::vector<SourceLine>{};
+}
+
+std::string Kernel::module_file(const Module& module) const { return find_module(state_->files, module.name); }
+
+}  // namespace kvm

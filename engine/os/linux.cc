@@ -1,0 +1,79 @@
+// Linux.  Its parts are in engine/os/linux/; this is the row and the model that ties them together.
+#include "engine/os/linux/map.h"
+#include "engine/os/linux/model.h"
+
+namespace kvm {
+namespace {
+
+class LinuxModel final : public OsModel {
+ public:
+  LinuxModel(const KernelView& view, const Dump& dump, const KernelMap& map)
+      : view_(view), release_(map.release), cpus_(os_linux::find_cpus(view, cpu_states(dump.notes, view.arch))) {
+    if (release_.empty()) release_ = read_release();
+  }
+
+  std::string_view name() const override { return "linux"; }
+  std::string release() const override { return release_; }
+
+  Result<std::vector<Task>> tasks(std::vector<std::string>& remarks) const override {
+    return os_linux::find_tasks(view_, cpus_, remarks);
+  }
+  Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const override {
+    return os_linux::find_modules(view_, remarks);
+  }
+  std::vector<Cpu> cpus() const override {
+    std::vector<Cpu> cpus;
+    for (const auto& cpu : cpus_) cpus.push_back({cpu.number, cpu.online, cpu.registers});
+    return cpus;
+  }
+  Result<RegisterFile> registers(const Task& task) const override;
+  Result<std::vector<LogLine>> log() const override { return os_linux::read_log(view_); }
+  std::string panic_message() const override;
+
+ private:
+  std::string read_release() const {
+    auto at = view_.address_of("init_uts_ns");
+    auto text = at ? Record(view_, "uts_namespace", *at).text("name.release") : fail(Errc::not_found);
+    return text.value_or("");
+  }
+
+  const KernelView& view_;
+  std::string release_;
+  std::vector<os_linux::CpuSlot> cpus_;
+};
+
+// A task on a CPU has the CPU's registers.  When that CPU left none, its saved frame is stale and not shown.
+Result<RegisterFile> LinuxModel::registers(const Task& task) const {
+  for (const auto& cpu : cpus_) {
+    const bool here = task.on_cpu ? task.cpu == cpu.number : !cpu.online && cpu.current == task.handle;
+    if (here && cpu.registers) return *cpu.registers;
+    if (here && task.on_cpu) return fail(Errc::not_found, "CPU " + std::to_string(cpu.number) + " left no registers in the dump");
+  }
+  return os_linux::saved_registers(view_, task.handle);
+}
+
+std::string LinuxModel::panic_message() const {
+  auto lines = log();
+  if (!lines) return {};
+  // The panic itself, else the oops that came before a dump by other means.
+  for (std::string_view what : {"Kernel panic - not syncing", "BUG: ", "Oops: ", "general protection fault"})
+    for (auto line = lines->rbegin(); line != lines->rend(); ++line)
+      if (line->text.starts_with(what)) return line->text;
+  return {};
+}
+
+}  // namespace
+
+extern const OsKind linux_os;
+const OsKind linux_os{
+    .name = "linux",
+    .probe = [](const OsInput& input) { return input.arch.linux_layout != nullptr; },
+    .map = os_linux::map_kernel,
+    .open = [](const KernelView& view, const Dump& dump, const KernelMap& map) -> Result<std::unique_ptr<OsModel>> {
+      TRY(view.address_of("init_task"));
+      TRY(view.types.size_of("task_struct"));
+      return std::make_unique<LinuxModel>(view, dump, map);
+    },
+};
+
+}  // namespace kvm

@@ -1,0 +1,95 @@
+// CPUs, and which note belongs to which: QEMU writes a note per virtual CPU, a kernel's own dump only one per CPU that
+// was online, so a note's position is the last thing to go by.
+#include <algorithm>
+
+#include "engine/integers.h"
+#include "engine/os/linux/model.h"
+
+namespace kvm::os_linux {
+namespace {
+
+constexpr std::uint64_t most_cpus = 1 << 16;
+
+std::vector<bool> cpu_mask(const KernelView& view, std::string_view symbol, std::uint64_t count) {
+  std::vector<bool> mask(count);
+  auto at = view.address_of(symbol);
+  if (!at) return mask;
+  const unsigned word = view.arch.pointer_bytes * 8u;  // an array of unsigned long: the byte order matters
+  for (std::uint64_t cpu = 0; cpu < count; cpu += word) {
+    auto bits = view.pointer_at(*at + cpu / 8);
+    for (std::uint64_t i = 0; bits && i < word && cpu + i < count; ++i) mask[cpu + i] = bits->raw >> i & 1;
+  }
+  return mask;
+}
+
+VirtAddr run_queue_task(const KernelView& view, VirtAddr per_cpu, std::string_view member) {
+  auto queues = view.symbols.find("runqueues");
+  if (!queues) return {};
+  return Record(view, "rq", VirtAddr{queues->address.raw + per_cpu.raw}).pointer(member).value_or(VirtAddr{});
+}
+
+// How sure we are that the note is this CPU's.
+unsigned match(const KernelView& view, const CpuSlot& cpu, const CpuState& state) {
+  const arch::LinuxLayout* layout = view.arch.linux_layout;
+  if (layout && cpu.per_cpu.raw)
+    for (std::string_view name : layout->per_cpu_registers)
+      if (state.registers.get(name) == cpu.per_cpu.raw) return 3;
+  if (!cpu.current.raw) return 0;
+  const Record task(view, "task_struct", cpu.current);
+  auto stack = task.pointer("stack");
+  auto sp = state.registers.get(arch::Role::sp);
+  constexpr std::uint64_t stack_bytes = 16384;  // THREAD_SIZE; larger ones match by their lower part
+  if (stack && sp && stack->raw && *sp >= stack->raw && *sp - stack->raw < stack_bytes) return 2;
+  auto pid = task.number("pid");
+  return pid && *pid && *pid == state.pid ? 1 : 0;
+}
+
+void assign(const KernelView& view, std::vector<CpuSlot>& cpus, std::vector<CpuState> states) {
+  std::vector<bool> used(states.size());
+  for (unsigned wanted = 3; wanted >= 1; --wanted)
+    for (CpuSlot& cpu : cpus)
+      for (std::size_t i = 0; i < states.size() && !cpu.registers; ++i)
+        if (!used[i] && match(view, cpu, states[i]) == wanted) {
+          used[i] = true;
+          cpu.registers = states[i].registers;
+        }
+  // The rest in order, when there is one note for each online CPU that is left.
+  std::vector<CpuSlot*> left;
+  for (CpuSlot& cpu : cpus)
+    if (!cpu.registers && cpu.online) left.push_back(&cpu);
+  if (left.size() != static_cast<std::size_t>(std::ranges::count(used, false))) return;
+  auto slot = left.begin();
+  for (std::size_t i = 0; i < states.size(); ++i)
+    if (!used[i]) (*slot++)->registers = states[i].registers;
+}
+
+}  // namespace
+
+std::vector<CpuSlot> find_cpus(const KernelView& view, std::vector<CpuState> states) {
+  std::uint64_t count = states.size();
+  if (auto at = view.address_of("nr_cpu_ids"))
+    if (auto ids = view.number_at(*at, 4)) count = *ids;
+  count = std::min(count, most_cpus);
+  const auto possible = cpu_mask(view, "__cpu_possible_mask", count), online = cpu_mask(view, "__cpu_online_mask", count);
+  auto offsets = view.address_of("__per_cpu_offset");
+  std::vector<CpuSlot> cpus;
+  for (unsigned cpu = 0; cpu < count; ++cpu) {
+    if (!possible[cpu]) continue;
+    VirtAddr per_cpu;
+    if (offsets) per_cpu = view.pointer_at(*offsets + std::uint64_t{cpu} * view.arch.pointer_bytes).value_or(VirtAddr{});
+    cpus.push_back({cpu, online[cpu], per_cpu, run_queue_task(view, per_cpu, "curr"), run_queue_task(view, per_cpu, "idle"), {}});
+  }
+  assign(view, cpus, std::move(states));
+  return cpus;
+}
+
+std::optional<unsigned> panic_cpu(const KernelView& view) {
+  for (std::string_view name : {"panic_cpu", "crashing_cpu"}) {  // since v4.5; x86's own before
+    auto at = view.address_of(name);
+    auto cpu = at ? view.number_at(*at, 4) : fail(Errc::not_found);
+    if (cpu && *cpu < most_cpus) return static_cast<unsigned>(*cpu);  // -1: no CPU has
+  }
+  return std::nullopt;
+}
+
+}  // namespace kvm::os_linux

@@ -1,0 +1,143 @@
+// Tasks: every thread of every process from the task lists, and each CPU's idle task, which is on no list.
+#include <unordered_set>
+
+#include "engine/os/linux/list.h"
+#include "engine/os/linux/model.h"
+
+namespace kvm::os_linux {
+namespace {
+
+// include/linux/sched.h: the bits that /proc/PID/stat reports, and the letters for them (fs/proc/array.c).
+constexpr std::uint64_t task_report = 0x7f, task_idle = 0x402, task_rtlock_wait = 0x1000, task_frozen = 0x8000;
+constexpr std::string_view state_letters = "RSDTtXZPI";
+constexpr std::uint64_t pf_wq_worker = 0x20, pf_kthread = 0x20'0000;
+
+char state_letter(std::uint64_t state, std::uint64_t exit_state) {
+  unsigned index = 0;
+  for (std::uint64_t bits = (state | exit_state) & task_report; bits; bits >>= 1) ++index;
+  if ((state & task_idle) == task_idle) index = 8;
+  else if (state & (task_rtlock_wait | task_frozen)) index = 2;
+  return state_letters[index];
+}
+
+// What /proc shows beyond comm: a kernel thread's full name (since v5.17), or a worker's latest work queue after
+// `+` (running) or `-` (done), as wq_worker_comm() in kernel/workqueue.c.
+std::string shown_name(const KernelView& view, const Record& task, std::uint64_t flags, std::string comm) {
+  if (!(flags & (pf_kthread | pf_wq_worker))) return comm;
+  auto kthread = task.follow(task.has("worker_private") ? "worker_private" : "set_child_tid", "kthread");
+  if (!kthread || !kthread->address().raw) return comm;
+  if (!(flags & pf_wq_worker)) {
+    auto full = kthread->pointer("full_name");
+    auto text = full && full->raw ? view.text_at(*full, 64) : fail(Errc::not_found);
+    return text && !text->empty() ? *text : comm;
+  }
+  auto worker = kthread->follow("data", "worker");
+  auto pool = worker ? worker->pointer("pool") : fail(Errc::not_found);
+  auto description = worker ? worker->text("desc") : fail(Errc::not_found);
+  if (!pool || !pool->raw || !description || description->empty()) return comm;
+  const bool busy = worker->pointer("current_work").value_or(VirtAddr{}).raw != 0;
+  return comm + (busy ? "+" : "-") + *description;
+}
+
+std::uint64_t tgid_of_parent(const Record& task) {
+  auto parent = task.follow("real_parent", "task_struct");
+  return parent && parent->address().raw ? parent->number("tgid").value_or(0) : 0;
+}
+
+Result<Task> read_task(const KernelView& view, VirtAddr at) {
+  const Record record(view, "task_struct", at);
+  Task task;
+  task.handle = at;
+  task.tid = TRY(record.number("pid"));
+  task.pid = TRY(record.number("tgid"));
+  task.ppid = tgid_of_parent(record);
+  const std::uint64_t flags = record.number("flags").value_or(0);
+  task.kernel_thread = flags & pf_kthread;
+  task.comm = shown_name(view, record, flags, TRY(record.text("comm")));
+  task.state = state_letter(TRY(record.first_number({"__state", "state"})), record.number("exit_state").value_or(0));
+  if (auto cpu = record.first_number({"thread_info.cpu", "cpu"})) task.cpu = static_cast<unsigned>(*cpu);
+  if (auto cred = record.follow("cred", "cred")) task.uid = static_cast<std::uint32_t>(cred->number("uid").value_or(0));
+  return task;
+}
+
+class Collector {
+ public:
+  Collector(const KernelView& view, std::vector<std::string>& remarks) : view_(view), remarks_(remarks) {}
+
+  void add(VirtAddr at) {
+    if (!seen_.insert(at.raw).second) return;
+    auto task = read_task(view_, at);
+    if (task) tasks_.push_back(std::move(*task));
+    else if (damaged_++ == 0) remarks_.push_back("a task could not be read: " + to_string(task.error()));
+  }
+
+  // The threads of a process hang on its signal_struct (since v3.14), before that on each other.
+  void add_process(VirtAddr leader) {
+    const Record record(view_, "task_struct", leader);
+    auto signal = record.follow("signal", "signal_struct");
+    auto node = record.member("thread_node");
+    auto head = signal && signal->address().raw ? signal->address_of("thread_head") : fail(Errc::not_found);
+    if (node && head) note(walk_list(view_, *head, node->offset, [&](VirtAddr at) { add(at); }), "a process's threads");
+    add(leader);
+    auto group = record.member("thread_group");
+    if (!(node && head) && group)
+      note(walk_list(view_, leader + group->offset, group->offset, [&](VirtAddr at) { add(at); }), "a process's threads");
+  }
+
+  void note(const std::string& why, std::string_view list) {
+    if (!why.empty() && broken_++ == 0) remarks_.push_back("the list of " + std::string(list) + " is cut short: " + why);
+  }
+
+  std::vector<Task> take() { return std::move(tasks_); }
+
+ private:
+  const KernelView& view_;
+  std::vector<std::string>& remarks_;
+  std::vector<Task> tasks_;
+  std::unordered_set<std::uint64_t> seen_;
+  std::size_t damaged_ = 0, broken_ = 0;
+};
+
+}  // namespace
+
+Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<CpuSlot>& cpus, std::vector<std::string>& remarks) {
+  Collector collector(view, remarks);
+  const VirtAddr init = TRY(view.address_of("init_task"));
+  const Member list = TRY(view.types.member("task_struct", "tasks"));
+  const VirtAddr head = init + list.offset;
+  collector.note(walk_list(view, head, list.offset, [&](VirtAddr leader) { collector.add_process(leader); }), "processes");
+  // What runs, and what idles, even when the lists are damaged.
+  for (const CpuSlot& cpu : cpus)
+    for (VirtAddr at : {cpu.current, cpu.idle})
+      if (at.raw) collector.add(at);
+  std::vector<Task> tasks = collector.take();
+  const auto panicked = panic_cpu(view);
+  for (Task& task : tasks)
+    for (const CpuSlot& cpu : cpus) {
+      if (cpu.idle == task.handle) task.idle = true, task.cpu = cpu.number;
+      if (cpu.current != task.handle || !cpu.online) continue;
+      task.on_cpu = true;
+      task.cpu = cpu.number;
+      task.crashed = panicked == cpu.number;
+    }
+  if (tasks.empty()) return fail(Errc::bad_data, "no task could be read: " + (remarks.empty() ? std::string("the lists are empty") : remarks.back()));
+  return tasks;
+}
+
+Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
+  for (const arch::SavedFrame& frame : view.arch.frames) {
+    if (frame.os != "linux") continue;
+    const Record task(view, "task_struct", at);
+    const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), TRY(task.pointer(frame.path)));
+    RegisterFile registers(view.arch);
+    for (const arch::SavedRegister& reg : frame.regs)
+      if (auto value = saved.number(reg.member)) registers.set(reg.reg, *value);
+    if (registers.empty()) return fail(Errc::not_found, at.raw, "the task's saved frame cannot be read");
+    if (auto sp = register_index(view.arch, arch::Role::sp); sp && frame.sp_is_frame_end)
+      registers.set(view.arch.registers[*sp].name, saved.address().raw + TRY(view.types.size_of(frame.record)));
+    return registers;
+  }
+  return fail(Errc::unsupported, "saved frames of " + std::string(view.arch.name) + " are not known");
+}
+
+}  // namespace kvm::os_linux
