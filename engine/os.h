@@ -61,6 +61,8 @@ class OsModel {
   virtual Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const = 0;
   virtual std::vector<Cpu> cpus() const = 0;
   virtual Result<RegisterFile> registers(const Task& task) const = 0;
+  // The task's own address space, user memory included.
+  virtual Result<AddressSpace> user_space(const Task&) const { return fail(Errc::unsupported, "user memory is not known here"); }
   virtual Result<std::vector<LogLine>> log() const = 0;
   virtual std::string panic_message() const = 0;                        // empty: none found
 };

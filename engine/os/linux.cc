@@ -27,6 +27,7 @@ class LinuxModel final : public OsModel {
     return cpus;
   }
   Result<RegisterFile> registers(const Task& task) const override;
+  Result<AddressSpace> user_space(const Task& task) const override;
   Result<std::vector<LogLine>> log() const override { return os_linux::read_log(view_); }
   std::string panic_message() const override;
 
@@ -41,6 +42,21 @@ class LinuxModel final : public OsModel {
   std::string release_;
   std::vector<os_linux::CpuSlot> cpus_;
 };
+
+// A process's root table, found through the direct map; the modes and the upper half's root are the kernel's.
+Result<AddressSpace> LinuxModel::user_space(const Task& task) const {
+  const Record mm = TRY(Record(view_, "task_struct", task.handle).follow("mm", "mm_struct"));
+  if (!mm.address().raw) return fail(Errc::not_found, task.comm + " has no user memory (a kernel thread, or it has exited)");
+  const VirtAddr pgd = TRY(mm.pointer("pgd"));
+  for (const Mapping& mapping : view_.space.mappings())
+    if (const auto* kernel_table = std::get_if<PageTable>(&mapping.how)) {
+      PageTable table = *kernel_table;
+      table.low = TRY(view_.space.translate(pgd));
+      if (table.mode->halves != arch::Halves::two_roots) table.high = table.low;
+      return AddressSpace(view_.space.memory(), {{{0}, {~std::uint64_t{0}}, table, "page tables of pid " + std::to_string(task.pid)}});
+    }
+  return fail(Errc::unsupported, "the kernel's page tables are not known");
+}
 
 // A task on a CPU has the CPU's registers.  When that CPU left none, its saved frame is stale and not shown.
 Result<RegisterFile> LinuxModel::registers(const Task& task) const {

@@ -1,0 +1,42 @@
+// The command line's parts.  Each command adds itself to the program; running it returns the exit status.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "engine/kernel.h"
+
+namespace kvm::cli {
+
+enum Status : int { done = 0, failed = 1, usage = 2 };
+
+// What every command takes: which dump, which symbols, and what to overrule.
+struct Opening {
+  std::string dump, vmlinux;
+  std::vector<std::string> parts, symbol_dirs;
+  std::string arch, os, format, slide, phys_base;
+};
+// `vmlinux_position`: the vmlinux may follow the dump; otherwise it is given with --vmlinux.
+void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position);
+Result<Kernel> open(const Opening& opening);
+// The same choice of dump and symbols as arguments for another `inquest`.
+std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kernel);
+
+// A line on standard error, and Status::failed.
+int complain(const Error& error);
+int complain(const std::string& text);
+// Remarks about the dump, on standard error.
+void print_remarks(const Kernel& kernel);
+// A progress bar on a terminal, nothing when piped.
+Progress terminal_progress();
+// Writes all of it to standard output; false when the reader has gone.
+bool print(std::string_view text);
+
+// Sets `status` when its command is the one chosen.
+void add_reports(CLI::App& app, int& status);  // info, ps, modules, log, symbol, translate
+void add_read(CLI::App& app, int& status);
+void add_serve(CLI::App& app, int& status);
+void add_gdb(CLI::App& app, int& status);
+
+}  // namespace kvm::cli
