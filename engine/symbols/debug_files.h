@@ -1,7 +1,10 @@
 // Where debug files lie on this machine: by build id, then by release, then by name.
 #pragma once
 
+#include <map>
+#include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/result.h"
@@ -9,17 +12,38 @@
 namespace kvm {
 
 struct DebugFileQuery {
-  std::string release;                     // "6.1.0-35-cloud-amd64"; may be empty
-  std::string build_id;                    // hex; empty: any build is accepted
-  std::vector<std::string> symbol_dirs;    // looked at before the system's places
+  std::string release;                   // "6.1.0-35-cloud-amd64"; may be empty.  From the dump: not trusted
+  std::string build_id;                  // of the kernel, hex; empty: any build is accepted
+  std::vector<std::string> symbol_dirs;  // looked at before the system's places; a file is taken for itself
+  std::string system_root = "/";         // another one for tests
 };
 
-// The vmlinux with this build id.  A file of the right name but another build is passed over and named in `rejected`.
-// Empty: none.
-std::string find_vmlinux(const DebugFileQuery& query, std::vector<std::string>& rejected);
+// Thread-safe.  Folders of modules are listed once, when the first module is asked for.
+class DebugFiles {
+ public:
+  explicit DebugFiles(DebugFileQuery query);
+  ~DebugFiles();
 
-// The file with a module's symbols: debug file first, else the module itself when it is not compressed.
-// `-` and `_` are the same in module names.
+  // The vmlinux with this build id.  A file of the right name but another build is passed over and named in `rejected`.
+  // Empty: none.
+  std::string vmlinux(std::vector<std::string>& rejected) const;
+
+  // The file with a module's symbols: debug file first, else the module itself when it is not compressed.
+  // `-` and `_` are the same in module names.  `build_id` is the module's own, empty: not known.  Empty: none.
+  std::string module(std::string_view name, std::string_view build_id) const;
+
+ private:
+  using Listing = std::multimap<std::string, std::string, std::less<>>;  // module name to path
+  const Listing& listing(const std::string& folder) const;
+  std::vector<std::string> module_folders(const std::string& root, bool is_system) const;
+
+  DebugFileQuery query_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, Listing> listings_;  // by folder
+};
+
+// For a single question.
+std::string find_vmlinux(const DebugFileQuery& query, std::vector<std::string>& rejected);
 std::string find_module(const DebugFileQuery& query, const std::string& name);
 
 }  // namespace kvm
