@@ -124,8 +124,8 @@ void add_load(const ProgramHeader& p, const File& file, std::vector<Segment>& se
   segments.push_back({{p.paddr}, size, p.stored_size, p.offset});
   const std::uint64_t present = p.offset < file.size() ? std::min(p.stored_size, file.size() - p.offset) : 0;
   cut += p.stored_size - present;
-  // makedumpfile and QEMU write 0 when they do not know.
-  if (p.vaddr != 0 && p.vaddr != no_address) dump.segments.push_back({{p.vaddr}, {p.paddr}, size});
+  // makedumpfile writes 0 when it does not know, QEMU without `paging` repeats the physical address.
+  if (p.vaddr != 0 && p.vaddr != p.paddr && p.vaddr != no_address) dump.segments.push_back({{p.vaddr}, {p.paddr}, size});
 }
 
 bool probe(const File& file) {

@@ -1,0 +1,166 @@
+// A bit that is clear: the page was excluded (or is no RAM).  A descriptor that is missing, zero or points behind the
+// file's end: the page is lost.
+#include "engine/dump/support/kdump_memory.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/dump/support/page_codec.h"
+#include "engine/integers.h"
+
+namespace kvm {
+namespace {
+
+constexpr std::uint64_t descriptor_bytes = 24;  // u64 offset, u32 size, u32 flags, u64 page flags (unused)
+
+}  // namespace
+
+struct KdumpMemory::Stored {
+  std::uint64_t offset = 0;
+  std::uint32_t size = 0, flags = 0;
+  friend bool operator==(const Stored&, const Stored&) = default;
+};
+
+// Reading in order, each page's rank is the last one's plus one, and pages of zeros share one stored page.
+struct KdumpMemory::Cursor {
+  const KdumpPart* part = nullptr;
+  std::uint64_t next_pfn = 0, next_rank = 0;
+  Stored last;
+  const std::uint8_t* last_page = nullptr;
+};
+
+KdumpPart::KdumpPart(File from, const KdumpHeader& h)
+    : file(std::move(from)),
+      header(h),
+      first_pfn(h.split ? h.start_pfn : 0),
+      end_pfn(h.split ? h.end_pfn : h.max_pfn),
+      exists(file, h.bitmap_at, h.max_pfn),
+      dumped(file, h.bitmap_at + h.bitmap_size, h.max_pfn) {}
+
+KdumpMemory::KdumpMemory(std::vector<std::unique_ptr<KdumpPart>> parts)
+    : named_(parts.front().get()), parts_(std::move(parts)), block_size_(named_->header.block_size) {
+  std::stable_sort(parts_.begin(), parts_.end(), [](const auto& a, const auto& b) { return a->first_pfn < b->first_pfn; });
+}
+
+const KdumpPart* KdumpMemory::part_of(std::uint64_t pfn) const {
+  for (const auto& part : parts_)
+    if (pfn >= part->first_pfn && pfn < part->end_pfn) return part.get();
+  return nullptr;
+}
+
+Result<KdumpMemory::Stored> KdumpMemory::descriptor(const KdumpPart& part, std::uint64_t rank) const {
+  std::uint8_t raw[descriptor_bytes];
+  const bool whole = part.file.read(part.header.descriptors_at + rank * descriptor_bytes, raw) == sizeof raw;
+  const std::endian order = part.header.order;
+  const Stored stored{load<std::uint64_t>(raw, order), load<std::uint32_t>(raw + 8, order), load<std::uint32_t>(raw + 12, order)};
+  // Offset 0 is the header's: makedumpfile ran out of room before it wrote this descriptor.
+  if (!whole || stored.offset == 0) return fail(Errc::lost);
+  if (stored.size == 0 || stored.size > block_size_) return fail(Errc::bad_data);
+  return stored;
+}
+
+Result<KdumpMemory::Stored> KdumpMemory::locate(std::uint64_t pfn, Cursor& cursor) const {
+  if (!cursor.part || pfn < cursor.part->first_pfn || pfn >= cursor.part->end_pfn) {
+    cursor = {};
+    cursor.part = part_of(pfn);
+  }
+  // Every part of a split set has the whole machine's bitmaps.
+  const KdumpPart& part = cursor.part ? *cursor.part : *named_;
+  const PageBitmap::Bit bit = part.dumped.test(pfn);
+  if (bit == PageBitmap::Bit::clear) return fail(Errc::not_in_dump);
+  if (bit == PageBitmap::Bit::absent || !cursor.part) return fail(Errc::lost);
+
+  if (cursor.next_pfn != pfn || cursor.next_rank == 0) {
+    const auto rank = part.dumped.rank(pfn), before = part.dumped.rank(part.first_pfn);
+    if (!rank || !before) return fail(Errc::lost);
+    cursor.next_rank = *rank - *before;
+  }
+  cursor.next_pfn = pfn + 1;
+  return descriptor(part, cursor.next_rank++);
+}
+
+Result<void> KdumpMemory::page(std::uint64_t pfn, MutableBytes out, Cursor& cursor) const {
+  const Stored stored = TRY(locate(pfn, cursor));
+  if (cursor.last_page && stored == cursor.last) {
+    std::memcpy(out.data(), cursor.last_page, out.size());
+    return {};
+  }
+  const File& file = cursor.part->file;
+  Bytes bytes = file.view(stored.offset, stored.size);
+  thread_local std::vector<std::uint8_t> joined;  // for a page that a flattened file stores in two pieces
+  if (bytes.size() < stored.size) {
+    joined.resize(stored.size);
+    if (file.read(stored.offset, joined) < stored.size) return fail(Errc::lost);
+    bytes = joined;
+  }
+  TRY(decompress(stored.flags, bytes, out));
+  cursor.last = stored;
+  cursor.last_page = out.data();
+  return {};
+}
+
+Result<std::size_t> KdumpMemory::read(PhysAddr at, MutableBytes out) const {
+  thread_local std::vector<std::uint8_t> partial;
+  Cursor cursor;
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const std::uint64_t address = at.raw + done;
+    if (address < at.raw) break;
+    const std::uint64_t pfn = address / block_size_, skip = address % block_size_;
+    const std::size_t wanted = std::min<std::uint64_t>(out.size() - done, block_size_ - skip);
+    Result<void> got;
+    if (wanted == block_size_) {
+      got = page(pfn, out.subspan(done, wanted), cursor);
+    } else {
+      partial.resize(block_size_);
+      got = page(pfn, partial, cursor);
+      cursor.last_page = nullptr;
+      if (got) std::memcpy(out.data() + done, partial.data() + skip, wanted);
+    }
+    if (!got) {
+      if (done) break;
+      got.error().addr = at.raw;
+      return tl::unexpected(std::move(got).error());
+    }
+    done += wanted;
+  }
+  return done;
+}
+
+std::span<const PhysRange> KdumpMemory::ranges() const {
+  std::call_once(ranges_once_, [this] { ranges_ = named_->exists.runs(static_cast<std::uint32_t>(block_size_)); });
+  return ranges_;
+}
+
+std::optional<std::uint64_t> KdumpMemory::file_offset(PhysAddr at) const {
+  Cursor cursor;
+  const auto stored = locate(at.raw / block_size_, cursor);
+  if (!stored || stored->size != block_size_ || stored->flags != 0 || cursor.part != named_) return std::nullopt;
+  return named_->file.stored_at(stored->offset + at.raw % block_size_);
+}
+
+std::uint64_t KdumpMemory::expected_end() const {
+  constexpr std::uint64_t most_counted = std::uint64_t{1} << 23;  // page frames: 1 MiB of bitmap
+  constexpr std::uint64_t looked_at = 256;  // the last page may be one of zeros, which is stored first
+  const KdumpPart& part = *named_;
+  const auto before = part.dumped.size() > most_counted ? std::nullopt : part.dumped.rank(part.first_pfn);
+  const auto all = before ? part.dumped.rank(part.end_pfn) : std::nullopt;
+  std::uint64_t end = 0;
+  for (std::uint64_t i = 1; all && i <= std::min(looked_at, *all - *before); ++i) {
+    const auto stored = descriptor(part, *all - *before - i);
+    if (stored && stored->offset < ~std::uint64_t{0} - stored->size) end = std::max(end, stored->offset + stored->size);
+  }
+  return end;
+}
+
+std::uint64_t KdumpMemory::uncovered() const {
+  std::uint64_t missing = 0, next = 0;
+  for (const auto& part : parts_) {
+    if (part->first_pfn > next) missing += part->first_pfn - next;
+    next = std::max(next, part->end_pfn);
+  }
+  const std::uint64_t all = named_->header.max_pfn;
+  return missing + (all > next ? all - next : 0);
+}
+
+}  // namespace kvm
