@@ -16,11 +16,18 @@ using Reply = Result<std::string>;
 
 enum class Users : std::uint8_t { gdb = 1, lldb = 2, both = 3 };
 
+// What may follow the prefix.  Names do not swallow longer names: "qC" is not the beginning of "qCRC:...".
+enum class Tail : std::uint8_t {
+  none,    // the prefix is the whole packet
+  any,     // arguments
+  marked,  // nothing, or arguments after a `:` or `;`
+};
+
 struct Command {
   std::string_view prefix;  // "qXfer:features:read:"
   Reply (*run)(Session::State&, std::string_view args);
   Users users = Users::both;      // who sends it
-  bool takes_args = true;         // false: the prefix is the whole packet
+  Tail tail = Tail::any;
   std::string_view feature = {};  // what qSupported says of it to those users; empty: nothing
 };
 

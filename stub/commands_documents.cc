@@ -1,0 +1,144 @@
+// See documents.h.
+#include "stub/documents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+
+#include "engine/symbols/elf_file.h"
+#include "stub/report_text.h"
+
+namespace kvm::rsp {
+namespace {
+
+constexpr std::uint64_t elf_section_allocated = 2;  // SHF_ALLOC
+
+using Column = std::pair<std::string_view, std::string>;
+
+std::string item(std::initializer_list<Column> columns) {
+  std::string xml = "<item>\n";
+  for (const auto& [title, text] : columns) xml += fmt::format("<column name=\"{}\">{}</column>\n", title, xml_text(text));
+  return xml + "</item>\n";
+}
+
+// Addresses for sections that are no longer in memory.  gdb wants one for every section, and 0 would put the section's
+// symbols over those of the kernel that are linked low.
+class Nowhere {
+ public:
+  explicit Nowhere(const arch::Arch& arch) : page_(arch.page_size), next_(arch.pointer_bytes == 8 ? 1ull << 44 : 1ull << 20) {}
+  std::uint64_t place(std::uint64_t size) {
+    const std::uint64_t pages = std::min<std::uint64_t>(size / page_ + 1, 1 << 16);
+    return std::exchange(next_, next_ + pages * page_);
+  }
+
+ private:
+  std::uint64_t page_, next_;
+};
+
+// One element per allocated section in the file's order, even for empty ones: gdb pairs them off by position.
+std::string library_xml(const Module& module, const std::string& path, Nowhere& nowhere) {
+  const auto file = ElfFile::open(path);
+  if (!file || module.sections.empty()) return {};
+  std::string xml = fmt::format("<library name=\"{}\">", xml_text(path));
+  for (const ElfSection& section : file->sections()) {
+    if (!(section.flags & elf_section_allocated)) continue;
+    const auto placed = std::ranges::find(module.sections, section.name, &ModuleSection::name);
+    const bool known = placed != module.sections.end() && placed->address.raw != 0;
+    xml += fmt::format("<section address=\"{:#x}\"/>", known ? placed->address.raw : nowhere.place(section.size));
+  }
+  return xml + "</library>\n";
+}
+
+std::string type_rows(Shared::State&) {
+  std::string xml;
+  for (const OsTable& table : os_tables().subspan(1))
+    xml += item({{"Type", std::string(table.name)}, {"Description", std::string(table.description)}});
+  return xml;
+}
+
+std::string process_rows(Shared::State& shared) {
+  std::string xml;
+  const auto& tasks = shared.kernel.tasks();
+  if (!tasks) return xml;
+  for (const Task& task : *tasks) {
+    if (task.pid != task.tid || task.idle) continue;
+    xml += item({{"pid", std::to_string(task.pid)}, {"user", std::to_string(task.uid)}, {"command", task.comm},
+                 {"cores", task.cpu ? std::to_string(*task.cpu) : ""}});
+  }
+  return xml;
+}
+
+std::string thread_rows(Shared::State& shared) {
+  std::string xml;
+  for (const Thread& thread : shared.threads) {
+    if (!thread.task) continue;
+    xml += item({{"pid", std::to_string(thread.task->pid)}, {"command", thread.task->comm}, {"tid", std::to_string(thread.task->tid)},
+                 {"core", thread.task->cpu ? std::to_string(*thread.task->cpu) : ""}, {"state", state_of(thread)}});
+  }
+  return xml;
+}
+
+std::string cpu_rows(Shared::State& shared) {
+  std::string xml;
+  for (const Cpu& cpu : shared.kernel.cpus()) {
+    const auto running = std::ranges::find_if(shared.threads, [&](const Thread& thread) {
+      return thread.task && thread.task->on_cpu && thread.task->cpu == cpu.number;
+    });
+    xml += item({{"processor", std::to_string(cpu.number)}, {"online", cpu.online ? "yes" : "no"},
+                 {"registers", cpu.registers ? "yes" : "no"},
+                 {"task", running == shared.threads.end() ? "" : name_of(*running)}});
+  }
+  return xml;
+}
+
+std::string module_rows(Shared::State& shared) {
+  std::string xml;
+  const auto& modules = shared.kernel.modules();
+  if (!modules) return xml;
+  for (const Module& module : *modules) {
+    const auto file = shared.module_files().find(module.name);
+    xml += item({{"name", module.name}, {"base", address_text(module.base.raw)}, {"size", std::to_string(module.size)},
+                 {"file", file == shared.module_files().end() ? "" : file->second}});
+  }
+  return xml;
+}
+
+constexpr OsTable tables[] = {
+    {"types", "Listing of the tables", type_rows},
+    {"processes", "Listing of all processes", process_rows},
+    {"threads", "Listing of all threads", thread_rows},
+    {"cpus", "Listing of all CPUs", cpu_rows},
+    {"modules", "Listing of all kernel modules", module_rows},
+};
+
+static_assert(std::size(tables) == std::tuple_size_v<decltype(Shared::State::os_tables)>);
+
+}  // namespace
+
+std::string libraries_xml(Shared::State& shared) {
+  std::string xml = "<library-list>\n";
+  Nowhere nowhere(shared.kernel.arch());
+  if (const auto& modules = shared.kernel.modules()) {
+    for (const Module& module : *modules)
+      if (const auto file = shared.module_files().find(module.name); file != shared.module_files().end())
+        xml += library_xml(module, file->second, nowhere);
+  }
+  return xml + "</library-list>\n";
+}
+
+std::span<const OsTable> os_tables() { return tables; }
+
+const OsTable* find_os_table(std::string_view name) {
+  if (name.empty()) return &tables[0];
+  const auto* found = std::ranges::find(tables, name, &OsTable::name);
+  return found == std::end(tables) ? nullptr : found;
+}
+
+std::string os_table_xml(Shared::State& shared, const OsTable& table) {
+  return fmt::format("<?xml version=\"1.0\"?>\n<!DOCTYPE osdata SYSTEM \"osdata.dtd\">\n<osdata type=\"{}\">\n{}</osdata>\n", table.name,
+                     table.rows(shared));
+}
+
+}  // namespace kvm::rsp

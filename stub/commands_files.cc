@@ -1,0 +1,141 @@
+// The file-transfer packets.  gdb fetches the kernel image and modules through them.  Nothing but the names in the
+// shared table can be opened, and only for reading: no path of the host is ever looked up for a client.
+// gdb manual, "File-I/O Remote Protocol Extension" (errno values, struct stat) and "Host I/O Packets".
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "engine/integers.h"
+#include "stub/handlers.h"
+
+namespace kvm::rsp {
+namespace {
+
+// The protocol's own errno values; they travel in hexadecimal.
+enum class FileError : unsigned { enoent = 2, ebadf = 9, eacces = 13, einval = 22, emfile = 24 };
+constexpr std::size_t most_files = 64;  // open at once, per client
+constexpr std::size_t reply_reserve = 32;
+
+std::string refuse(FileError error) { return fmt::format("F-1,{:x}", static_cast<unsigned>(error)); }
+
+std::string absolute(const std::string& path) {
+  std::error_code error;
+  const auto full = std::filesystem::absolute(path, error);
+  return error ? path : full.string();
+}
+
+// struct stat of the protocol: big-endian, packed.
+struct Stat {
+  be32 device, inode, mode, links, user, group, special_device;
+  be64 size, block_size, blocks;
+  be32 accessed, modified, changed;
+};
+static_assert(sizeof(Stat) == 64);
+constexpr std::uint32_t regular_read_only = 0100444;
+
+std::optional<std::array<std::uint64_t, 3>> three_numbers(std::string_view args) {
+  std::array<std::uint64_t, 3> numbers{};
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const std::size_t comma = i + 1 < numbers.size() ? args.find(',') : args.size();
+    const auto number = comma == args.npos ? std::nullopt : parse_hex(args.substr(0, comma));
+    if (!number) return std::nullopt;
+    numbers[i] = *number;
+    args.remove_prefix(std::min(comma + 1, args.size()));
+  }
+  return numbers;
+}
+
+const File* opened(const Session::State& s, std::uint64_t descriptor) {
+  return descriptor < s.files.size() ? s.files[descriptor] : nullptr;
+}
+
+}  // namespace
+
+std::string Shared::State::vmlinux() const { return kernel.vmlinux().empty() ? "" : absolute(kernel.vmlinux()); }
+
+const std::map<std::string, std::string>& Shared::State::module_files() {
+  std::call_once(modules_found_, [&] {
+    const auto& found = kernel.modules();
+    if (!found) return;
+    for (const Module& module : *found)
+      if (std::string path = kernel.module_file(module); !path.empty()) module_files_.emplace(module.name, absolute(path));
+  });
+  return module_files_;
+}
+
+const File* Shared::State::file(const std::string& name) {
+  const auto& modules_by_name = module_files();
+  const bool listed = (!name.empty() && name == vmlinux()) ||
+                      std::ranges::any_of(modules_by_name, [&](const auto& entry) { return entry.second == name; });
+  if (!listed) return nullptr;
+  const std::lock_guard guard(lock_);
+  auto found = files_.find(name);
+  if (found == files_.end()) {
+    auto file = File::open(name);
+    found = files_.emplace(name, file ? std::optional(std::move(*file)) : std::nullopt).first;
+  }
+  return found->second ? &*found->second : nullptr;
+}
+
+namespace handle {
+
+Reply file_setfs(State&, Args) { return "F0"; }
+
+// vFile:open:HEXNAME,FLAGS,MODE
+Reply file_open(State& s, Args args) {
+  const std::size_t comma = args.find(',');
+  const auto name = comma == args.npos ? std::nullopt : unhex(args.substr(0, comma));
+  const auto flags = name ? parse_hex_pair(args.substr(comma + 1)) : std::nullopt;
+  if (!flags) return refuse(FileError::einval);
+  if (flags->first != 0) return refuse(FileError::eacces);  // 0: for reading
+  const File* file = s.shared.file(*name);
+  if (!file) return refuse(FileError::enoent);
+  auto slot = std::ranges::find(s.files, nullptr);
+  if (slot == s.files.end()) {
+    if (s.files.size() == most_files) return refuse(FileError::emfile);
+    slot = s.files.insert(slot, nullptr);
+  }
+  *slot = file;
+  return fmt::format("F{:x}", slot - s.files.begin());
+}
+
+// vFile:pread:DESCRIPTOR,COUNT,OFFSET
+Reply file_pread(State& s, Args args) {
+  const auto numbers = three_numbers(args);
+  if (!numbers) return refuse(FileError::einval);
+  const auto [descriptor, count, offset] = *numbers;
+  const File* file = opened(s, descriptor);
+  if (!file) return refuse(FileError::ebadf);
+  const std::size_t room = s.shared.settings.packet_size - reply_reserve;
+  const std::string_view bytes = as_text(file->view(offset, std::min<std::uint64_t>(count, room)));
+  const std::size_t size = fitting(bytes, room);
+  return fmt::format("F{:x};{}", size, bytes.substr(0, size));
+}
+
+Reply file_fstat(State& s, Args args) {
+  const auto descriptor = parse_hex(args);
+  const File* file = descriptor ? opened(s, *descriptor) : nullptr;
+  if (!file) return refuse(FileError::ebadf);
+  Stat stat{};
+  stat.mode = regular_read_only;
+  stat.links = 1;
+  stat.size = file->size();
+  stat.block_size = 4096;
+  stat.blocks = (file->size() + 511) / 512;
+  return fmt::format("F{:x};", sizeof stat).append(reinterpret_cast<const char*>(&stat), sizeof stat);
+}
+
+Reply file_close(State& s, Args args) {
+  const auto descriptor = parse_hex(args);
+  if (!descriptor || !opened(s, *descriptor)) return refuse(FileError::ebadf);
+  s.files[*descriptor] = nullptr;
+  return "F0";
+}
+
+Reply file_refuse(State&, Args) { return refuse(FileError::eacces); }
+Reply file_readlink(State&, Args) { return refuse(FileError::einval); }  // as for a file that is no link
+
+}  // namespace handle
+}  // namespace kvm::rsp

@@ -1,0 +1,117 @@
+// Hello, goodbye, and the questions about what is loaded where.
+#include <fmt/format.h>
+
+#include "stub/documents.h"
+#include "stub/handlers.h"
+
+namespace kvm::rsp {
+namespace {
+
+// Calls f(word) for each word between semicolons.
+template <class F>
+void each_feature(std::string_view list, F f) {
+  while (!list.empty()) {
+    const std::size_t end = std::min(list.find(';'), list.size());
+    f(list.substr(0, end));
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+}
+
+// gdb's first packet is qSupported and tells of breakpoints and vCont; lldb 19 starts with QStartNoAckMode.
+Client guess_client(std::string_view features) {
+  Client client = Client::unknown;
+  each_feature(features, [&](std::string_view word) {
+    if (word == "swbreak+" || word == "hwbreak+" || word == "vContSupported+") client = Client::gdb;
+  });
+  return client;
+}
+
+bool offered(const Session::State& s, const Command& row) {
+  const Users user = s.lldb() ? Users::lldb : Users::gdb;
+  if (row.feature.empty() || (row.users != Users::both && row.users != user)) return false;
+  if (row.feature == "multiprocess+") return s.multiprocess;
+  // gdb 16's way to read memory; lldb 19 takes the word for another format than it speaks.
+  return row.feature != "binary-upload+" || s.client == Client::gdb;
+}
+
+}  // namespace
+
+Reply piece(const Session::State& s, std::string_view document, std::string_view args) {
+  const auto range = parse_hex_pair(args);
+  if (!range) return fail(Errc::bad_request);
+  if (range->first >= document.size()) return "l";
+  const std::string_view rest = document.substr(range->first);
+  const std::size_t limit = s.shared.settings.packet_size - 1;
+  std::string_view part = rest.substr(0, std::min<std::uint64_t>(range->second, limit));
+  part = part.substr(0, fitting(part, limit));
+  return std::string(part.size() == rest.size() ? "l" : "m").append(part);
+}
+
+namespace handle {
+
+Reply supported(State& s, Args args) {
+  if (args.starts_with(':')) args.remove_prefix(1);
+  if (s.client == Client::unknown) s.client = guess_client(args);
+  // lldb asks for it but drives one process only; its thread ids then go without.
+  s.multiprocess = false;
+  each_feature(args, [&](std::string_view word) { s.multiprocess |= word == "multiprocess+" && !s.lldb(); });
+  std::string reply = fmt::format("PacketSize={:x}", s.shared.settings.packet_size);
+  for (const Command& row : commands())
+    if (offered(s, row)) (reply += ';') += row.feature;
+  return reply;
+}
+
+Reply start_no_ack(State& s, Args) {
+  if (!s.greeted) s.client = Client::lldb;
+  s.acks = false;
+  return "OK";
+}
+
+Reply ok(State&, Args) { return "OK"; }
+Reply unsupported(State&, Args) { return fail(Errc::unsupported); }
+Reply detach(State&, Args) { return "OK"; }
+
+// lldb waits for a stop reply and takes long without; gdb waits for nothing.
+Reply kill(State& s, Args) {
+  s.finished = true;
+  s.silent = !s.lldb();
+  return "X09";
+}
+
+// An empty reply would make gdb try `R` and then take later replies for the wrong ones.
+Reply cannot_run(State&, Args) { return fail(Errc::bad_request, "this is a crash dump, nothing can be started"); }
+
+// KASLR.  All three, also when they are 0: the only form that both clients heed.
+Reply offsets(State& s, Args) { return fmt::format("Text={0:x};Data={0:x};Bss={0:x}", s.kernel().map().slide); }
+
+Reply features(State& s, Args args) {
+  constexpr std::string_view annex = "target.xml:";
+  if (!args.starts_with(annex)) return fail(Errc::bad_request);
+  return piece(s, s.shared.target.get([&] { return target_xml(s.kernel().arch()); }), args.substr(annex.size()));
+}
+
+// qXfer:exec-file:read:PID:OFFSET,LENGTH
+Reply exec_file(State& s, Args args) {
+  const std::size_t colon = args.find(':');
+  if (colon == args.npos) return fail(Errc::bad_request);
+  const std::string path = s.shared.vmlinux();
+  if (path.empty()) return fail(Errc::unsupported);
+  return piece(s, path, args.substr(colon + 1));
+}
+
+Reply libraries(State& s, Args args) {
+  return piece(s, s.shared.libraries.get([&] { return libraries_xml(s.shared); }), args);
+}
+
+// qXfer:osdata:read:TABLE:OFFSET,LENGTH
+Reply osdata(State& s, Args args) {
+  const std::size_t colon = args.find(':');
+  if (colon == args.npos) return fail(Errc::bad_request);
+  const OsTable* table = find_os_table(args.substr(0, colon));
+  if (!table) return fail(Errc::bad_request, "no such table");
+  Document& document = s.shared.os_tables[static_cast<std::size_t>(table - os_tables().data())];
+  return piece(s, document.get([&] { return os_table_xml(s.shared, *table); }), args.substr(colon + 1));
+}
+
+}  // namespace handle
+}  // namespace kvm::rsp

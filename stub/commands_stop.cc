@@ -1,0 +1,119 @@
+// Why the machine stopped, and the answer to every wish to go on.
+// gdb takes an error for resumption and stays where it is.  lldb ends its session on any error, and steps for ever after
+// a stop for "trace" or a plain signal; only the reason "exception" makes it stay.
+#include <fmt/format.h>
+
+#include "stub/handlers.h"
+#include "stub/report_text.h"
+
+namespace kvm::rsp {
+namespace {
+
+constexpr std::size_t stack_bytes = 128;  // sent along with each thread: saves lldb most reads of a backtrace
+
+std::string description(const Kernel& kernel) {
+  const std::string message = kernel.os().panic_message();
+  return message.empty() ? "crash dump" : printable(message);
+}
+
+// A thread's name must not end the field it is in.
+std::string name_field(const Thread& thread) {
+  const std::string name = utf8(name_of(thread));
+  const bool plain = std::string_view(name).find_first_of(":;#$}*") == std::string::npos && printable(name) == name;
+  return plain ? "name:" + name + ";" : "hexname:" + hex(name) + ";";
+}
+
+// "10:VALUE;06:VALUE;07:VALUE;": registers that spare the client a question.
+std::string expedited(const RegisterFile& registers) {
+  std::string fields;
+  for (arch::Role role : {arch::Role::pc, arch::Role::fp, arch::Role::sp}) {
+    const auto index = register_index(registers.arch(), role);
+    const auto value = index ? registers.get(*index) : std::nullopt;
+    if (!value) continue;
+    fields += fmt::format("{:02x}:", *index);
+    append_hex(fields, *value);
+    fields += ';';
+  }
+  return fields;
+}
+
+bool crashed(const Session::State& s, std::size_t index) { return index == 0 || (s.threads()[index].task && s.threads()[index].task->crashed); }
+
+std::string reason_fields(const Session::State& s, std::size_t index) {
+  if (!crashed(s, index)) return "reason:none;";
+  return "reason:exception;description:" + hex(description(s.kernel())) + ";";
+}
+
+std::string thread_json(const Session::State& s, std::size_t index) {
+  const Thread& thread = s.threads()[index];
+  const RegisterFile registers = registers_of(s.kernel(), thread);
+  std::string text = fmt::format("{{\"tid\":{},\"name\":{},", thread.id, json_text(name_of(thread)));
+  if (crashed(s, index)) text += "\"reason\":\"exception\",\"description\":" + json_text(description(s.kernel()));
+  else text += "\"reason\":\"none\"";
+  text += ",\"registers\":{";
+  for (std::size_t i = 0, count = 0; i < registers.arch().registers.size(); ++i) {
+    const auto value = registers.get(i);
+    if (!value) continue;
+    text += fmt::format("{}\"{}\":\"", count++ ? "," : "", i);
+    append_hex(text, *value);
+    text += '"';
+  }
+  text += '}';
+  std::uint8_t stack[stack_bytes];
+  const auto sp = registers.get(arch::Role::sp);
+  const auto got = sp ? s.kernel().read(VirtAddr{*sp}, stack) : Result<std::size_t>(0);
+  if (got && *got) text += fmt::format(",\"memory\":[{{\"address\":{},\"bytes\":\"{}\"}}]", *sp, hex(as_text({stack, *got})));
+  return text + '}';
+}
+
+// The fields about all threads are the same at each stop.
+std::string lldb_lists(const Session::State& s) {
+  std::string ids, pcs;
+  for (const Thread& thread : s.threads()) {
+    ids += fmt::format("{}{:x}", ids.empty() ? "" : ",", thread.id);
+    pcs += fmt::format("{}{:x}", pcs.empty() ? "" : ",", registers_of(s.kernel(), thread).get(arch::Role::pc).value_or(0));
+  }
+  const std::string info = fmt::format("[{{\"tid\":{},\"reason\":\"exception\",\"description\":{}}}]", s.threads()[0].id,
+                                       json_text(description(s.kernel())));
+  return "threads:" + ids + ";thread-pcs:" + pcs + ";jstopinfo:" + hex(info) + ";";
+}
+
+std::string thread_fields(Session::State& s, std::size_t index) {
+  const Thread& thread = s.threads()[index];
+  return fmt::format("thread:{};{}{}{}", thread_id(s, thread), name_field(thread), expedited(s.registers(index)), reason_fields(s, index));
+}
+
+}  // namespace
+
+std::string stop_reply(Session::State& s) {
+  if (s.client == Client::gdb) return fmt::format("T05thread:{};", thread_id(s, s.threads()[0]));
+  return "T05" + thread_fields(s, 0) + (s.lldb() ? s.shared.lldb_stop.get([&] { return lldb_lists(s); }) : "");
+}
+
+namespace handle {
+
+Reply stop_reason(State& s, Args) {
+  s.selected = 0;
+  return stop_reply(s);
+}
+
+Reply resume(State& s, Args) {
+  if (s.client == Client::gdb) return fail(Errc::read_only, "this is a crash dump, it cannot run");
+  return stop_reply(s);
+}
+
+Reply thread_stop(State& s, Args args) {
+  const std::size_t index = TRY(parse_thread(s, args));
+  return (crashed(s, index) ? "T05" : "T00") + thread_fields(s, index);
+}
+
+Reply threads_json(State& s, Args) {
+  return s.shared.lldb_threads.get([&] {
+    std::string text = "[";
+    for (std::size_t i = 0; i < s.threads().size(); ++i) text += (i ? "," : "") + thread_json(s, i);
+    return text + "]";
+  });
+}
+
+}  // namespace handle
+}  // namespace kvm::rsp
