@@ -2,6 +2,7 @@
 #include "engine/kernel.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <mutex>
 
 #include "engine/bare.h"
@@ -25,16 +26,18 @@ struct Kernel::State {
   std::unique_ptr<OsModel> os;
   std::vector<Cpu> cpus;
   std::string vmlinux, os_missing;
-  DebugFileQuery files;
+  DebugFileQuery query;
+  std::optional<DebugFiles> files;
   Providers providers;
   std::vector<std::string> remarks;
 
   // On first use; `lock` guards remarks against the walks that add to them.
   mutable std::mutex lock;
-  std::once_flag tasks_once, modules_once, lines_once;
+  std::once_flag tasks_once, modules_once, lines_once, module_files_once;
   Result<std::vector<Task>> tasks = fail(Errc::not_found);
   Result<std::vector<Module>> modules = fail(Errc::not_found);
   std::unique_ptr<SourceLines> lines;
+  std::optional<ModuleFiles> module_files;
 };
 
 namespace {
@@ -66,6 +69,13 @@ Result<ElfFile> open_vmlinux(const std::string& path, const std::string& build_i
     return fail(Errc::bad_data, path + ": is of another build: its build id is " + (own.empty() ? "missing" : own) +
                                     ", the crashed kernel's is " + build_id);
   return file;
+}
+
+// Debug packages keep boot/vmlinux-REL and lib/modules/REL in one tree: the vmlinux leads to the modules.
+void add_tree_of(const std::string& vmlinux, DebugFileQuery& query) {
+  std::error_code ignored;
+  const auto folder = std::filesystem::weakly_canonical(vmlinux, ignored).parent_path();
+  if (!vmlinux.empty() && folder.filename() == "boot") query.symbol_dirs.push_back(folder.parent_path().string());
 }
 
 std::string missing_vmlinux(const KernelMap& map, const std::vector<std::string>& rejected) {
@@ -118,7 +128,8 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
   if (!s.os) s.os = make_bare_model(*s.arch, s.dump, s.map.release);
   if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
   s.cpus = s.os->cpus();
-  s.files.release = s.os->release();
+  s.query.release = s.os->release();
+  s.files.emplace(s.query);
   return Kernel(std::move(state));
 }
 
@@ -127,7 +138,7 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   State& s = *state;
   s.path = options.dump;
   s.providers = options.providers;
-  s.files.symbol_dirs = options.symbol_dirs;
+  s.query.symbol_dirs = options.symbol_dirs;
 
   const arch::Arch* forced = options.arch.empty() ? nullptr : arch::find(options.arch);
   s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts}));
@@ -155,10 +166,10 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   if (s.image && map && !options.vmlinux.empty()) TRY(open_vmlinux(options.vmlinux, build_id));
 
   std::vector<std::string> rejected;
-  s.files.release = s.map.release.empty() ? s.dump.release : s.map.release;
-  s.files.build_id = build_id;
+  s.query.release = s.map.release.empty() ? s.dump.release : s.map.release;
+  s.query.build_id = build_id;
   if (!s.image && options.find_symbols) {
-    s.vmlinux = find_vmlinux(s.files, rejected);
+    s.vmlinux = DebugFiles(s.query).vmlinux(rejected);
     if (s.vmlinux.empty() && !build_id.empty() && options.providers.fetch_debug_file)
       s.vmlinux = options.providers.fetch_debug_file(build_id, options.progress).value_or("");
     if (!s.vmlinux.empty()) s.image = TRY(open_vmlinux(s.vmlinux, build_id));
@@ -168,6 +179,7 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
       if (auto again = kind->map(input)) s.map = std::move(*again);
     }
   }
+  add_tree_of(s.vmlinux, s.query);
   if (s.map.build_id.empty() && s.image) s.map.build_id = s.image->build_id();
   if (s.image) s.symbols = TRY(open_elf_symbols(*s.image, s.map.slide));
   else s.os_missing = missing_vmlinux(s.map, rejected);
@@ -184,7 +196,7 @@ Result<Kernel> Kernel::from_parts(KernelParts parts) {
   state->symbols = std::move(parts.symbols);
   state->types = std::move(parts.types);
   state->vmlinux = std::move(parts.vmlinux);
-  state->files.symbol_dirs = std::move(parts.symbol_dirs);
+  state->query.symbol_dirs = std::move(parts.symbol_dirs);
   state->remarks = std::move(parts.remarks);
   state->providers = parts.providers;
   return assemble(std::move(state), parts.os);
@@ -230,14 +242,32 @@ const Result<std::vector<Module>>& Kernel::modules() const {
   return state_->modules;
 }
 
+const ModuleFiles* Kernel::module_files() const {
+  std::call_once(state_->module_files_once, [this] {
+    if (modules()) state_->module_files.emplace(*modules(), *state_->files, state_->providers.module_lines);
+  });
+  return state_->module_files ? &*state_->module_files : nullptr;
+}
+
+std::optional<ModuleSymbol> Kernel::find_symbol(std::string_view name) const {
+  if (auto symbol = symbols().find(name)) return ModuleSymbol{*symbol, {}};
+  return module_files() ? module_files()->find(name) : std::nullopt;
+}
+
+std::optional<ModuleSymbol> Kernel::symbol_at(VirtAddr address) const {
+  if (auto symbol = symbols().at(address)) return ModuleSymbol{*symbol, {}};
+  return module_files() ? module_files()->at(address) : std::nullopt;
+}
+
 std::vector<SourceLine> Kernel::lines_at(VirtAddr address) const {
   std::call_once(state_->lines_once, [this] {
     if (!state_->providers.source_lines || state_->vmlinux.empty()) return;
     if (auto lines = state_->providers.source_lines(state_->vmlinux, state_->map.slide)) state_->lines = std::move(*lines);
   });
+  if (module_files() && module_files()->containing(address)) return module_files()->lines_at(address);
   return state_->lines ? state_->lines->at(address) : std::vector<SourceLine>{};
 }
 
-std::string Kernel::module_file(const Module& module) const { return find_module(state_->files, module.name); }
+std::string Kernel::module_file(const Module& module) const { return module_files() ? module_files()->path(module) : std::string(); }
 
 }  // namespace kvm

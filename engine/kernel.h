@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/module_files.h"
 #include "engine/os.h"
 
 namespace kvm {
@@ -16,6 +17,7 @@ struct Providers {
   // DWARF through LLVM: types where there is no BTF, and source lines.
   Result<std::unique_ptr<Types>> (*dwarf_types)(const std::string& path) = nullptr;
   Result<std::unique_ptr<SourceLines>> (*source_lines)(const std::string& path, std::uint64_t slide) = nullptr;
+  OpenModuleLines module_lines = nullptr;
   // Asks a debuginfod server for a build id; the path of the file in the client's cache.
   Result<std::string> (*fetch_debug_file)(const std::string& build_id, const Progress& progress) = nullptr;
 };
@@ -61,7 +63,7 @@ class Kernel {
   const arch::Arch& arch() const;
   const AddressSpace& space() const;
   const KernelMap& map() const;
-  const Symbols& symbols() const;      // empty when there is no vmlinux
+  const Symbols& symbols() const;      // of the kernel image; empty when there is no vmlinux
   const Types& types() const;
   const OsModel& os() const;
   const KernelView& view() const;
@@ -76,6 +78,9 @@ class Kernel {
   const Result<std::vector<Module>>& modules() const;
   const std::vector<Cpu>& cpus() const;
   Result<RegisterFile> registers(const Task& task) const { return os().registers(task); }
+  // In the kernel image and in modules; `module` is empty for the image.
+  std::optional<ModuleSymbol> find_symbol(std::string_view name) const;
+  std::optional<ModuleSymbol> symbol_at(VirtAddr address) const;
   std::vector<SourceLine> lines_at(VirtAddr address) const;
   // Local path of the file with a module's symbols (debug file, else the module itself); empty: none found.
   std::string module_file(const Module& module) const;
@@ -84,6 +89,7 @@ class Kernel {
 
  private:
   struct State;
+  const ModuleFiles* module_files() const;
   explicit Kernel(std::unique_ptr<State> state);
   static Result<Kernel> assemble(std::unique_ptr<State> state, const OpenOs& open_os);
   std::unique_ptr<State> state_;

@@ -1,0 +1,86 @@
+// One entry per module; each opens its own file under its own once_flag.
+#include "engine/module_files.h"
+
+#include <mutex>
+
+#include "engine/symbols/elf_file.h"
+#include "engine/symbols/elf_symtab.h"
+
+namespace kvm {
+
+struct ModuleFiles::Entry {
+  std::once_flag path_once, symbols_once, lines_once;
+  std::string path;
+  std::optional<ElfFile> file;
+  std::unique_ptr<Symbols> symbols;
+  std::unique_ptr<SourceLines> lines;
+};
+
+namespace {
+
+std::vector<std::pair<std::string, VirtAddr>> sections_of(const Module& module) {
+  std::vector<std::pair<std::string, VirtAddr>> sections;
+  for (const ModuleSection& section : module.sections) sections.emplace_back(section.name, section.address);
+  return sections;
+}
+
+}  // namespace
+
+ModuleFiles::ModuleFiles(const std::vector<Module>& modules, const DebugFiles& files, OpenModuleLines open_lines)
+    : modules_(modules), files_(files), open_lines_(open_lines) {
+  for (std::size_t i = 0; i < modules.size(); ++i) entries_.push_back(std::make_unique<Entry>());
+}
+ModuleFiles::~ModuleFiles() = default;
+
+ModuleFiles::Entry& ModuleFiles::entry(std::size_t index) const {
+  Entry& e = *entries_[index];
+  std::call_once(e.path_once, [&] { e.path = files_.module(modules_[index].name, modules_[index].build_id); });
+  return e;
+}
+
+ModuleFiles::Entry& ModuleFiles::opened(std::size_t index) const {
+  Entry& e = entry(index);
+  std::call_once(e.symbols_once, [&] {
+    auto file = e.path.empty() ? fail(Errc::not_found) : ElfFile::open(e.path);
+    if (!file) return;
+    e.file = std::move(*file);
+    if (auto symbols = open_module_symbols(*e.file, sections_of(modules_[index]))) e.symbols = std::move(*symbols);
+  });
+  return e;
+}
+
+std::string ModuleFiles::path(const Module& module) const { return entry(static_cast<std::size_t>(&module - modules_.data())).path; }
+
+const Module* ModuleFiles::containing(VirtAddr address) const {
+  for (const Module& module : modules_)
+    if (address >= module.base && address - module.base < module.size) return &module;
+  return nullptr;
+}
+
+std::optional<ModuleSymbol> ModuleFiles::find(std::string_view name) const {
+  for (std::size_t i = 0; i < modules_.size(); ++i)
+    if (const Entry& e = opened(i); e.symbols)
+      if (auto symbol = e.symbols->find(name)) return ModuleSymbol{*symbol, modules_[i].name};
+  return std::nullopt;
+}
+
+std::optional<ModuleSymbol> ModuleFiles::at(VirtAddr address) const {
+  const Module* module = containing(address);
+  if (!module) return std::nullopt;
+  const Entry& e = opened(static_cast<std::size_t>(module - modules_.data()));
+  auto symbol = e.symbols ? e.symbols->at(address) : std::nullopt;
+  return symbol ? std::optional(ModuleSymbol{*symbol, module->name}) : std::nullopt;
+}
+
+std::vector<SourceLine> ModuleFiles::lines_at(VirtAddr address) const {
+  const Module* module = containing(address);
+  if (!module || !open_lines_) return {};
+  Entry& e = entry(static_cast<std::size_t>(module - modules_.data()));
+  std::call_once(e.lines_once, [&] {
+    auto lines = e.path.empty() ? fail(Errc::not_found) : open_lines_(e.path, sections_of(*module));
+    if (lines) e.lines = std::move(*lines);
+  });
+  return e.lines ? e.lines->at(address) : std::vector<SourceLine>{};
+}
+
+}  // namespace kvm
