@@ -41,16 +41,16 @@ PageCache::PageCache(std::unique_ptr<PhysicalMemory> source, std::uint32_t page_
 PageCache::~PageCache() = default;
 
 Result<std::size_t> PageCache::read(PhysAddr at, MutableBytes out) const {
-  if (out.size() <= page_size_ - (at.raw & (page_size_ - 1))) return read_in_page(at, out);
+  const std::uint64_t skip = at.raw & (page_size_ - 1);
+  if (out.size() < page_size_ && out.size() <= page_size_ - skip) return read_in_page(at, out);
   std::size_t done = 0;
   while (done < out.size()) {
     const PhysAddr here = at + done;
     if (here < at) break;  // past 2^64
-    const MutableBytes rest = out.subspan(done);
-    const bool whole = (here.raw & (page_size_ - 1)) == 0 && rest.size() >= page_size_;
-    const std::size_t wanted =
-        whole ? rest.size() & ~std::size_t{page_size_ - 1} : std::min<std::size_t>(rest.size(), page_size_ - (here.raw & (page_size_ - 1)));
-    auto got = whole ? source_->read(here, rest.first(wanted)) : read_in_page(here, rest.first(wanted));
+    const std::size_t rest = out.size() - done, left = page_size_ - (here.raw & (page_size_ - 1));
+    const bool whole = left == page_size_ && rest >= page_size_;
+    const std::size_t wanted = whole ? rest & ~std::size_t{page_size_ - 1} : std::min(rest, left);
+    auto got = whole ? source_->read(here, out.subspan(done, wanted)) : read_in_page(here, out.subspan(done, wanted));
     if (!got) {
       if (done) break;
       return got;

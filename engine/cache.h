@@ -19,7 +19,7 @@ class PageCache final : public PhysicalMemory {
   PageCache(std::unique_ptr<PhysicalMemory> source, std::uint32_t page_size, std::size_t capacity = default_capacity);
   ~PageCache() override;
 
-  // Reads of more than a page go straight from the source into `out`: a scan of the dump does not flush what is hot.
+  // Whole pages go straight from the source into `out`: a scan of the dump does not flush what is hot.
   Result<std::size_t> read(PhysAddr at, MutableBytes out) const override;
   Bytes view(PhysAddr at) const override { return source_->view(at); }
   std::span<const PhysRange> ranges() const override { return source_->ranges(); }
