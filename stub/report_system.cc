@@ -61,6 +61,7 @@ std::string count_line(const Result<const std::vector<T>*>& list) {
 }  // namespace
 
 Result<json::value> info_json(const Kernel& kernel, Words) {
+  kernel.tasks(), kernel.modules();  // the walks add remarks
   json::array remarks;
   for (const std::string& remark : kernel.remarks()) remarks.push_back(json::value(utf8(remark)));
   return json::object{
