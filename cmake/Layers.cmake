@@ -4,7 +4,7 @@
 add_library(inquest_options INTERFACE)
 target_include_directories(inquest_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(inquest_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror=return-type
-                       $<$<CXX_COMPILER_ID:GNU>:-Wno-missing-field-initializers>
+                       $<$<CXX_COMPILER_ID:GNU>:-Wno-missing-field-initializers;-Wno-restrict>
                        $<$<CXX_COMPILER_ID:Clang>:-Wno-missing-field-initializers -Wno-missing-designated-field-initializers>)
 if(INQUEST_SANITIZE)
   target_compile_options(inquest_options INTERFACE -fsanitize=${INQUEST_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
@@ -23,14 +23,14 @@ endfunction()
 # constant; the row of FILE.cc is called FILE + SUFFIX.
 function(make_table sources output header type function namespace suffix)
   set(declarations "")
-  set(rows "")
+  set(pointers "")
   foreach(source ${${sources}})
     get_filename_component(stem ${source} NAME_WE)
     set(row ${stem}${suffix})
     string(APPEND declarations "extern const ${type} ${row};\n")
-    string(APPEND rows "&${row}, ")
+    string(APPEND pointers "&${row}, ")
   endforeach()
   set(text "// Made by the build from the folder's files.\n#include \"${header}\"\n\nnamespace ${namespace} {\n${declarations}
-std::span<const ${type}* const> ${function}() {\n  static constexpr const ${type}* rows[] = {${rows}};\n  return rows;\n}\n}\n")
+std::span<const ${type}* const> ${function}() {\n  static constexpr const ${type}* rows[] = {${pointers}};\n  return rows;\n}\n}\n")
   file(GENERATE OUTPUT ${output} CONTENT "${text}")
 endfunction()
