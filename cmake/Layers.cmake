@@ -4,7 +4,7 @@
 add_library(inquest_options INTERFACE)
 target_include_directories(inquest_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(inquest_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror=return-type
-                       $<$<CXX_COMPILER_ID:GNU>:-Wno-missing-field-initializers;-Wno-restrict>
+                       "$<$<CXX_COMPILER_ID:GNU>:-Wno-missing-field-initializers;-Wno-restrict>"
                        $<$<CXX_COMPILER_ID:Clang>:-Wno-missing-field-initializers -Wno-missing-designated-field-initializers>)
 if(INQUEST_SANITIZE)
   target_compile_options(inquest_options INTERFACE -fsanitize=${INQUEST_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
