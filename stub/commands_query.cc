@@ -30,6 +30,7 @@ bool offered(const Session::State& s, const Command& row) {
   const Users user = s.lldb() ? Users::lldb : Users::gdb;
   if (row.feature.empty() || (row.users != Users::both && row.users != user)) return false;
   if (row.feature == "multiprocess+") return s.multiprocess;
+  if (row.feature == "qXfer:exec-file:read+") return !s.shared.vmlinux().empty();
   // gdb 16's way to read memory; lldb 19 takes the word for another format than it speaks.
   return row.feature != "binary-upload+" || s.client == Client::gdb;
 }

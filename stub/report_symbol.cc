@@ -13,8 +13,9 @@ namespace {
 struct Found {
   VirtAddr address;
   std::optional<Symbol> symbol;  // that contains the address
-  const Module* module = nullptr;
-  std::vector<SourceLine> lines;
+  std::string_view module;       // empty: the kernel image, or nothing
+  std::uint64_t module_offset = 0;
+  std::vector<SourceLine> lines = {};
 };
 
 const Module* module_at(const Kernel& kernel, VirtAddr address) {
@@ -25,9 +26,18 @@ const Module* module_at(const Kernel& kernel, VirtAddr address) {
 }
 
 Found look_up(const Kernel& kernel, VirtAddr address) {
-  Found found{address, std::nullopt, module_at(kernel, address), kernel.lines_at(address)};
-  // The nearest symbol before a module's address is the image's last one, which says nothing.
-  if (!found.module) found.symbol = kernel.symbols().at(address);
+  Found found{address, std::nullopt, {}};
+  if (const Module* module = module_at(kernel, address)) {
+    found.module = module->name;
+    found.module_offset = address - module->base;
+  }
+  if (const auto symbol = kernel.symbol_at(address)) {
+    // Where a module's symbols are not at hand, the nearest one before it is the image's last, which says nothing.
+    if (found.module.empty() || !symbol->module.empty()) {
+      found.symbol = symbol->symbol;
+      found.module = symbol->module;
+    }
+  }
   return found;
 }
 
@@ -37,7 +47,8 @@ Result<std::vector<Found>> look_up(const Kernel& kernel, Words words) {
   for (const std::string& word : words) {
     Found found = look_up(kernel, TRY(parse_address(kernel, word)));
     // Of several names for one address the one that was asked for is shown.
-    if (auto named = kernel.symbols().find(word)) found.symbol = named;
+    if (const auto named = kernel.find_symbol(word)) found.symbol = named->symbol;
+    found.lines = kernel.lines_at(found.address);
     all.push_back(std::move(found));
   }
   return all;
@@ -49,11 +60,9 @@ std::string name_text(const Found& found) {
     text = printable(found.symbol->name);
     if (const std::uint64_t offset = found.address - found.symbol->address) text += fmt::format("+{:#x}", offset);
   }
-  if (found.module) {
-    if (!found.symbol) text = fmt::format("{}+{:#x}", printable(found.module->name), found.address - found.module->base);
-    text += " [" + printable(found.module->name) + "]";
-  }
-  return text;
+  if (found.module.empty()) return text;
+  if (!found.symbol) text = fmt::format("{}+{:#x}", printable(found.module), found.module_offset);
+  return text + " [" + printable(found.module) + "]";
 }
 
 std::string source_text(const std::vector<SourceLine>& lines) {
@@ -68,7 +77,7 @@ json::object row_of(const Found& found) {
     source.push_back(json::object{{"function", utf8(line.function)}, {"file", utf8(line.file)}, {"line", line.line}});
   json::object row{{"name", nullptr}, {"address", address_text(found.address.raw)}, {"size", nullptr}, {"module", nullptr},
                    {"kind", nullptr}, {"offset", nullptr}, {"source", std::move(source)}};
-  if (found.module) row["module"] = utf8(found.module->name);
+  if (!found.module.empty()) row["module"] = utf8(found.module);
   if (found.symbol) {
     row["name"] = utf8(found.symbol->name);
     row["kind"] = utf8({&found.symbol->kind, 1});
@@ -80,7 +89,7 @@ json::object row_of(const Found& found) {
 
 std::optional<VirtAddr> plain_address(const Kernel& kernel, std::string_view text) {
   if (text.starts_with("0x") || text.starts_with("0X")) text.remove_prefix(2);
-  else if (auto symbol = kernel.symbols().find(text)) return symbol->address;
+  else if (const auto found = kernel.find_symbol(text)) return found->symbol.address;
   const auto number = parse_hex(text);
   return number ? std::optional(VirtAddr{*number}) : std::nullopt;
 }
@@ -102,7 +111,7 @@ Result<VirtAddr> parse_address(const Kernel& kernel, std::string_view text) {
 }
 
 std::string describe(const Kernel& kernel, VirtAddr address) {
-  return name_text({address, module_at(kernel, address) ? std::nullopt : kernel.symbols().at(address), module_at(kernel, address), {}});
+  return name_text(look_up(kernel, address));
 }
 
 Result<std::string> symbol_text(const Kernel& kernel, Words words) {
