@@ -25,7 +25,6 @@ PROGRAMS = {
   "cpio": "cpio",
   "mke2fs": "e2fsprogs",
   "debugfs": "e2fsprogs",
-  "xz": "xz-utils",
 }
 FILES = {
   "/usr/lib/x86_64-linux-gnu/libc.a": "libc6-dev",
