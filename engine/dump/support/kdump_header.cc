@@ -84,10 +84,11 @@ Reading read_main(Bytes raw, const MainLayout& l, std::endian order) {
   return r;
 }
 
-// The reading that makes sense.  When several do, the one that fits the machine's name.
+// The reading that makes sense.  Several may: 4096 swapped is 1 MiB, also a power of two, and version 0 has no order.
+// Then one that fits the machine's name is better, and one whose bitmaps lie in the file.
 Result<Reading> choose_main(const File& file, Bytes raw) {
   std::optional<Reading> best;
-  bool best_named = false;
+  int best_score = -1;
   std::string problem;
   for (const std::endian order : {std::endian::little, std::endian::big}) {
     for (const MainLayout* l : {&main64, &main32}) {
@@ -98,9 +99,11 @@ Result<Reading> choose_main(const File& file, Bytes raw) {
         if (problem.empty() || named) problem = r.problem;
         continue;
       }
-      if (best && (best_named || !named)) continue;
+      const bool fits = r.header.bitmap_at < file.size() && r.header.descriptors_at <= file.size();
+      const int score = 2 * named + fits;
+      if (score <= best_score) continue;
       best = std::move(r);
-      best_named = named;
+      best_score = score;
     }
   }
   if (!best) return fail(Errc::bad_data, fmt::format("{}: {}", file.path(), problem));
@@ -109,7 +112,7 @@ Result<Reading> choose_main(const File& file, Bytes raw) {
 
 // How many fields of a sub header point to somewhere in the file, or repeat what the main header says.
 int sense(const Fields& f, const SubLayout& l, const KdumpHeader& h, std::uint64_t file_size) {
-  const auto inside = [&](std::uint64_t at, std::uint64_t size) { return (at == 0 && size == 0) || (at < file_size && size && size < file_size); };
+  const auto inside = [&](std::uint64_t at, std::uint64_t size) { return (at == 0 && size == 0) || (at >= h.block_size && at < file_size && size && size < file_size); };
   int score = 0;
   if (h.version >= 3) score += inside(f.u64(l.vmcoreinfo), f.word(l.vmcoreinfo_size, l.word));
   if (h.version >= 4) score += inside(f.u64(l.notes), f.word(l.notes_size, l.word));

@@ -39,7 +39,7 @@ KdumpPart::KdumpPart(File from, const KdumpHeader& h)
 
 KdumpMemory::KdumpMemory(std::vector<std::unique_ptr<KdumpPart>> parts)
     : named_(parts.front().get()), parts_(std::move(parts)), block_size_(named_->header.block_size) {
-  std::stable_sort(parts_.begin(), parts_.end(), [](const auto& a, const auto& b) { return a->first_pfn < b->first_pfn; });
+  std::sort(parts_.begin(), parts_.end(), [](const auto& a, const auto& b) { return a->first_pfn < b->first_pfn; });
 }
 
 const KdumpPart* KdumpMemory::part_of(std::uint64_t pfn) const {
