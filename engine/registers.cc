@@ -52,7 +52,9 @@ std::optional<Bytes> RegisterFile::get(std::size_t index) const {
 std::optional<std::uint64_t> RegisterFile::get(std::string_view name) const {
   auto index = register_index(*arch_, name);
   auto bytes = index ? get(*index) : std::nullopt;
-  return bytes ? std::optional(load_unsigned(*bytes, arch_->endian)) : std::nullopt;
+  if (!bytes) return std::nullopt;
+  const std::size_t low = std::min<std::size_t>(bytes->size(), 8);
+  return load_unsigned(arch_->endian == std::endian::little ? bytes->first(low) : bytes->last(low), arch_->endian);
 }
 
 std::optional<std::uint64_t> RegisterFile::get(arch::Role role) const {
