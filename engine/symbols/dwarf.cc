@@ -3,6 +3,7 @@
 // Manual: DWARF 5; sections in brackets below.  Older producers (versions 2 to 4) are read as well.
 #include "engine/symbols/dwarf.h"
 
+#include <llvm/DebugInfo/DWARF/DWARFCompileUnit.h>
 #include <llvm/DebugInfo/DWARF/DWARFContext.h>
 #include <llvm/Object/ObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
@@ -323,38 +324,70 @@ class DwarfLines final : public SourceLines {
  public:
   DwarfLines(DwarfFile file, std::uint64_t slide) : file_(std::move(file)), slide_(slide) {}
   DwarfLines(DwarfFile file, Placement placement) : file_(std::move(file)), placement_(std::move(placement)) {}
-
-  std::vector<SourceLine> at(VirtAddr address) const override {
-    using Specifier = llvm::DILineInfoSpecifier;
-    const Specifier wanted(Specifier::FileLineInfoKind::RelativeFilePath, Specifier::FunctionNameKind::ShortName);
-    const std::lock_guard lock(mutex_);
-    const auto frames = file_.context->getInliningInfoForAddress(locate(address), wanted);
-    std::vector<SourceLine> lines;
-    for (std::uint32_t i = 0; i < frames.getNumberOfFrames(); ++i) {
-      const llvm::DILineInfo& frame = frames.getFrame(i);
-      const auto known = [](const std::string& text) { return text == llvm::DILineInfo::BadString ? std::string() : text; };
-      lines.push_back({known(frame.FunctionName), known(frame.FileName), frame.Line});
-    }
-    if (lines.size() == 1 && lines[0].function.empty() && lines[0].line == 0) lines.clear();
-    return lines;
-  }
+  std::vector<SourceLine> at(VirtAddr address) const override;
 
  private:
-  // Line tables of relocatable files belong to a section even after relocation.
-  llvm::object::SectionedAddress locate(VirtAddr address) const {
-    if (placement_)
-      for (const llvm::object::SectionRef& section : file_.object->sections()) {
-        const std::uint64_t first = placement_->getSectionLoadAddress(section);
-        if (first != 0 && address.raw - first < section.getSize()) return {address.raw, section.getIndex()};
-      }
-    return {(address - slide_).raw, llvm::object::SectionedAddress::UndefSection};
-  }
+  llvm::DWARFUnit* unit_at(std::uint64_t address) const;
+  llvm::object::SectionedAddress locate(VirtAddr address) const;
 
   DwarfFile file_;
   std::uint64_t slide_ = 0;
   std::optional<Placement> placement_;
   mutable std::mutex mutex_;  // LLVM's context parses on demand
 };
+
+// DWARFContext::getInliningInfoForAddress would do for a kernel, but not for a module: it trusts .debug_aranges, which
+// LLVM does not relocate (LLVM 19).
+std::vector<SourceLine> DwarfLines::at(VirtAddr address) const {
+  using Kind = llvm::DILineInfoSpecifier::FileLineInfoKind;
+  const std::lock_guard lock(mutex_);
+  const llvm::object::SectionedAddress where = locate(address);
+  llvm::DWARFUnit* unit = unit_at(where.Address);
+  if (!unit) return {};
+  const llvm::DWARFDebugLine::LineTable* table = file_.context->getLineTableForUnit(unit);
+  const char* folder = unit->getCompilationDir();
+  llvm::SmallVector<llvm::DWARFDie, 8> chain;
+  unit->getInlinedChainForAddress(where.Address, chain);
+
+  std::vector<SourceLine> lines(std::max<std::size_t>(chain.size(), 1));  // assembly may have lines and no functions
+  llvm::DILineInfo here;
+  if (table && table->getFileLineInfoForAddress(where, folder, Kind::RelativeFilePath, here))
+    lines[0].file = here.FileName, lines[0].line = here.Line;
+  for (std::size_t i = 0; i < chain.size(); ++i) {
+    if (const char* name = chain[i].getSubroutineName(llvm::DINameKind::ShortName)) lines[i].function = name;
+    if (i + 1 == chain.size()) break;
+    std::uint32_t call_file = 0, column = 0, discriminator = 0;  // an inlined function tells where its caller stands
+    chain[i].getCallerFrame(call_file, lines[i + 1].line, column, discriminator);
+    if (table) table->getFileNameByIndex(call_file, folder, Kind::RelativeFilePath, lines[i + 1].file);
+  }
+  if (chain.empty() && lines[0].line == 0) return {};
+  return lines;
+}
+
+// A module has few units; a kernel has thousands, and LLVM's index of them.
+llvm::DWARFUnit* DwarfLines::unit_at(std::uint64_t address) const {
+  if (!placement_) return file_.context->getCompileUnitForCodeAddress(address);
+  for (const auto& unit : file_.context->compile_units()) {
+    auto ranges = unit->collectAddressRanges();
+    if (!ranges) {
+      ignore(ranges.takeError());
+      continue;
+    }
+    for (const llvm::DWARFAddressRange& range : *ranges)
+      if (range.LowPC <= address && address < range.HighPC) return unit.get();
+  }
+  return nullptr;
+}
+
+// Line tables of relocatable files belong to a section even after relocation.
+llvm::object::SectionedAddress DwarfLines::locate(VirtAddr address) const {
+  if (placement_)
+    for (const llvm::object::SectionRef& section : file_.object->sections()) {
+      const std::uint64_t first = placement_->getSectionLoadAddress(section);
+      if (first != 0 && address.raw - first < section.getSize()) return {address.raw, section.getIndex()};
+    }
+  return {(address - slide_).raw, llvm::object::SectionedAddress::UndefSection};
+}
 
 }  // namespace
 
