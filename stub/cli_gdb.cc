@@ -97,18 +97,16 @@ int run(const Request& request) {
 
 }  // namespace
 
-void add_gdb(CLI::App& app, int& status) {
+void add_gdb(CLI::App& app, int& status, const std::vector<std::string>& client) {
   auto request = std::make_shared<Request>();
   CLI::App* command = app.add_subcommand("gdb", "Start gdb on the dump: every task is a thread with its own backtrace");
   add_opening(*command, request->opening, true);
   command->add_option("--gdb", request->gdb, "The gdb to start");
   command->add_option("--threads", request->threads, "Which tasks become threads: all, user, cpus")
       ->check(CLI::IsMember({"all", "user", "cpus"}).description(""))->default_str("all");
-  command->prefix_command();  // what follows `--` is gdb's
   command->footer("\nWords after -- go to gdb: inquest gdb vmcore -- -batch -ex bt");
-  command->callback([command, request, &status] {
-    request->client = command->remaining();
-    if (!request->client.empty() && request->client.front() == "--") request->client.erase(request->client.begin());
+  command->callback([request, &status, &client] {
+    request->client = client;
     status = run(*request);
   });
 }

@@ -53,7 +53,7 @@ Result<Kernel> open(const Opening& opening) {
   options.format = opening.format;
   options.slide = TRY(number("--slide", opening.slide));
   options.phys_base = TRY(number("--phys-base", opening.phys_base));
-  options.providers = {open_dwarf_types, open_dwarf_lines, fetch_debug_file};
+  options.providers = {open_dwarf_types, open_dwarf_lines, open_module_lines, fetch_debug_file};
   options.progress = terminal_progress();
   return Kernel::open(options);
 }

@@ -1,5 +1,6 @@
 // The program: its commands are in cli_*.cc.  Exit status 0 done, 1 failed, 2 usage; results go to standard output,
 // everything else to standard error.
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <unistd.h>
@@ -33,13 +34,16 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   int status = kvm::cli::done;
-  kvm::cli::add_gdb(app, status);
+  const int own = static_cast<int>(std::find(argv, argv + argc, std::string_view("--")) - argv);
+  const std::vector<std::string> client(argv + std::min(own + 1, argc), argv + argc);
+  kvm::cli::add_gdb(app, status, client);
   kvm::cli::add_serve(app, status);
   kvm::cli::add_reports(app, status);
   kvm::cli::add_read(app, status);
   app.footer("\n'inquest COMMAND --help' tells more.  The manual: man inquest.");
   try {
-    app.parse(argc, argv);
+    app.parse(own, argv);
+    if (!client.empty() && !app.got_subcommand("gdb")) throw CLI::ExtrasError(std::vector<std::string>{"--"});
   } catch (const CLI::ParseError& error) {
     return report(error, app);
   } catch (const std::exception& error) {  // out of memory and the like: nothing of ours throws
