@@ -88,6 +88,8 @@ std::optional<std::size_t> register_index(const arch::Arch& arch, arch::Role rol
 std::string target_xml(const arch::Arch& arch) {
   std::string xml = "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n<target version=\"1.0\">\n";
   xml += fmt::format("<architecture>{}</architecture>\n", arch.gdb_name);
+  // Without this gdb takes its default, GNU/Linux: it then looks for a dynamic linker and never asks for our library list.
+  xml += "<osabi>none</osabi>\n";
   std::string_view feature;
   for (const arch::Register& reg : arch.registers) {
     if (reg.feature != feature) {
