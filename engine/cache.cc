@@ -29,14 +29,13 @@ std::uint64_t mix(std::uint64_t page) { return page * 0x9e3779b97f4a7c15 >> 20; 
 struct alignas(64) PageCache::Shard {
   std::mutex mutex;
   std::uint64_t clock = 0;
-  std::vector<Set> sets;
+  std::vector<Set> sets;  // made when the first page comes: an opened dump may never need them
 };
 
 PageCache::PageCache(std::unique_ptr<PhysicalMemory> source, std::uint32_t page_size, std::size_t capacity)
     : source_(std::move(source)), page_size_(page_size), shards_(std::make_unique<Shard[]>(shard_count)) {
   const std::size_t sets = std::bit_floor(std::max<std::size_t>(1, capacity / page_size / ways / shard_count));
   sets_ = sets - 1;
-  for (std::size_t i = 0; i < shard_count; ++i) shards_[i].sets = std::vector<Set>(sets);
 }
 PageCache::~PageCache() = default;
 
@@ -65,8 +64,10 @@ Result<std::size_t> PageCache::read_in_page(PhysAddr at, MutableBytes out) const
   const std::uint64_t page = at.raw / page_size_, skip = at.raw & (page_size_ - 1);
   const std::uint64_t hash = mix(page);
   Shard& shard = shards_[hash % shard_count];
-  Set& set = shard.sets[hash / shard_count & sets_];
+  const std::uint64_t number = hash / shard_count & sets_;
   const auto hit = [&] {
+    if (shard.sets.empty()) return false;
+    Set& set = shard.sets[number];
     const auto way = static_cast<std::size_t>(std::find(set.page.begin(), set.page.end(), page) - set.page.begin());
     if (way == ways) return false;
     std::memcpy(out.data(), set.bytes[way].get() + skip, out.size());
@@ -84,6 +85,8 @@ Result<std::size_t> PageCache::read_in_page(PhysAddr at, MutableBytes out) const
   std::memcpy(out.data(), bytes.get() + skip, out.size());
 
   const std::lock_guard lock(shard.mutex);
+  if (shard.sets.empty()) shard.sets = std::vector<Set>(sets_ + 1);
+  Set& set = shard.sets[number];
   if (std::find(set.page.begin(), set.page.end(), page) != set.page.end()) return out.size();  // another thread was faster
   const auto oldest = static_cast<std::size_t>(std::min_element(set.used.begin(), set.used.end()) - set.used.begin());
   set.page[oldest] = page;
