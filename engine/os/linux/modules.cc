@@ -1,4 +1,6 @@
 // Loaded modules and where each of their sections lies.
+#include <algorithm>
+
 #include "engine/os/linux/list.h"
 #include "engine/os/linux/model.h"
 
@@ -7,21 +9,40 @@ namespace {
 
 constexpr std::uint64_t most_sections = 4096, memory_kinds = 7;  // enum mod_mem_type
 
-// Since v6.4 a module's memory is an array by purpose, text first; before that two layouts (v4.5), before that plain members.
-void read_memory(const Record& module, Module& out) {
+struct Area {
+  VirtAddr base;
+  std::uint64_t size;
+};
+
+// Since v6.4 a module's memory is an array by purpose, text first; before that two layouts (v4.5), before that plain
+// members.  Areas that were freed after start-up have no size.
+std::vector<Area> read_areas(const Record& module) {
+  std::vector<Area> areas;
+  auto add = [&](const std::string& base, const std::string& size) {
+    areas.push_back({module.pointer(base).value_or(VirtAddr{}), module.number(size).value_or(0) & 0xffff'ffff});
+  };
   if (module.has("mem")) {
-    out.base = module.pointer("mem[0].base").value_or(VirtAddr{});
-    for (std::uint64_t i = 0; i < memory_kinds; ++i) out.size += module.number("mem[" + std::to_string(i) + "].size").value_or(0);
-    return;
+    for (std::uint64_t i = 0; i < memory_kinds; ++i) {
+      const std::string area = "mem[" + std::to_string(i) + "]";
+      add(area + ".base", area + ".size");
+    }
+  } else if (module.has("core_layout")) {
+    add("core_layout.base", "core_layout.size");
+    add("init_layout.base", "init_layout.size");
+  } else {
+    add("module_core", "core_size");
+    add("module_init", "init_size");
   }
-  const bool layouts = module.has("core_layout");
-  out.base = module.pointer(layouts ? "core_layout.base" : "module_core").value_or(VirtAddr{});
-  for (std::string_view size : {layouts ? "core_layout.size" : "core_size", layouts ? "init_layout.size" : "init_size"})
-    out.size += module.number(size).value_or(0) & 0xffff'ffff;
+  return areas;
+}
+
+// sysfs goes on showing the addresses of freed sections, where another module may lie by now.
+bool alive(const std::vector<Area>& areas, VirtAddr address) {
+  return std::ranges::any_of(areas, [&](const Area& area) { return address >= area.base && address - area.base < area.size; });
 }
 
 // sysfs keeps each section's name and address; the attribute lost its wrapper in v6.14.
-void read_sections(const KernelView& view, const Record& module, Module& out) {
+void read_sections(const KernelView& view, const Record& module, const std::vector<Area>& areas, Module& out) {
   auto attributes = module.follow("sect_attrs", "module_sect_attrs");
   if (!attributes || !attributes->address().raw) return;
   const bool wrapped = view.types.size_of("module_sect_attr").has_value();
@@ -34,6 +55,7 @@ void read_sections(const KernelView& view, const Record& module, Module& out) {
     auto name = section.pointer(wrapped ? "battr.attr.name" : "attr.name");
     auto address = section.pointer(wrapped ? "address" : "private");
     if (!name || !address || !name->raw) break;
+    if (!alive(areas, *address)) continue;
     if (auto text = view.text_at(*name, 128)) out.sections.push_back({*text, *address});
   }
 }
@@ -66,8 +88,10 @@ Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std
     if (!name || (unformed && state && static_cast<std::int64_t>(*state) == *unformed)) return;
     Module module;
     module.name = *name;
-    read_memory(record, module);
-    read_sections(view, record, module);
+    const std::vector<Area> areas = read_areas(record);
+    module.base = areas.front().base;
+    for (const Area& area : areas) module.size += area.size;
+    read_sections(view, record, areas, module);
     module.build_id = read_build_id(view, record);
     modules.push_back(std::move(module));
   });
