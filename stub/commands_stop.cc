@@ -16,10 +16,10 @@ std::string description(const Kernel& kernel) {
   return message.empty() ? "crash dump" : printable(message);
 }
 
-// A thread's name must not end the field it is in.
+// A thread's name must not end the field it is in.  lldb writes it to the terminal as it is.
 std::string name_field(const Thread& thread) {
-  const std::string name = utf8(name_of(thread));
-  const bool plain = std::string_view(name).find_first_of(":;#$}*") == std::string::npos && printable(name) == name;
+  const std::string name = printable(name_of(thread));
+  const bool plain = name.find_first_of(":;#$}*") == name.npos;
   return plain ? "name:" + name + ";" : "hexname:" + hex(name) + ";";
 }
 
@@ -47,7 +47,7 @@ std::string reason_fields(const Session::State& s, std::size_t index) {
 std::string thread_json(const Session::State& s, std::size_t index) {
   const Thread& thread = s.threads()[index];
   const RegisterFile registers = registers_of(s.kernel(), thread);
-  std::string text = fmt::format("{{\"tid\":{},\"name\":{},", thread.id, json_text(name_of(thread)));
+  std::string text = fmt::format("{{\"tid\":{},\"name\":{},", thread.id, json_text(printable(name_of(thread))));
   if (crashed(s, index)) text += "\"reason\":\"exception\",\"description\":" + json_text(description(s.kernel()));
   else text += "\"reason\":\"none\"";
   text += ",\"registers\":{";
