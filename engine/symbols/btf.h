@@ -1,4 +1,5 @@
 // Types from BTF: the compact type information that kernels carry (kernel Documentation/bpf/btf.rst).
+// Its makers fold arrays of several dimensions into one: `int m[2][3]` is told as six elements.
 #pragma once
 
 #include <bit>

@@ -343,7 +343,7 @@ std::vector<SourceLine> DwarfLines::at(VirtAddr address) const {
   const std::lock_guard lock(mutex_);
   const llvm::object::SectionedAddress where = locate(address);
   llvm::DWARFUnit* unit = unit_at(where.Address);
-  if (!unit) return {};
+  if (!unit || !unit->getUnitDIE(false)) return {};  // LLVM takes it for granted that a unit has entries
   const llvm::DWARFDebugLine::LineTable* table = file_.context->getLineTableForUnit(unit);
   const char* folder = unit->getCompilationDir();
   llvm::SmallVector<llvm::DWARFDie, 8> chain;

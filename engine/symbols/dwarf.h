@@ -1,4 +1,5 @@
 // Types and source lines from DWARF, through LLVM.  dwarf.cc is the only file that includes LLVM.
+// LLVM checks bounds, but fuzzing finds files that crash it: debug files are the user's own choice, dumps never get here.
 #pragma once
 
 #include <memory>
