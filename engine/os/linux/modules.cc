@@ -1,6 +1,7 @@
 // Loaded modules and where each of their sections lies.
 #include <algorithm>
 
+#include "engine/integers.h"
 #include "engine/os/linux/list.h"
 #include "engine/os/linux/model.h"
 
@@ -60,18 +61,26 @@ void read_sections(const KernelView& view, const Record& module, const std::vect
   }
 }
 
-std::string read_build_id(const KernelView& view, const Record& module) {
-  auto at = module.address_of("build_id");  // CONFIG_STACKTRACE_BUILD_ID
-  std::uint8_t bytes[20];
-  if (!at || view.space.read(*at, bytes).value_or(0) != sizeof bytes) return {};
+std::string hex_of(Bytes bytes) {
   std::string hex;
-  bool any = false;
   for (std::uint8_t byte : bytes) {
     hex += "0123456789abcdef"[byte >> 4];
     hex += "0123456789abcdef"[byte & 15];
-    any |= byte != 0;
   }
-  return any ? hex : std::string();
+  return hex;
+}
+
+// The build id's ELF note stays loaded: name size, description size, type 3, "GNU", description.
+std::string read_build_id(const KernelView& view, const Module& module) {
+  for (const ModuleSection& section : module.sections) {
+    if (section.name != ".note.gnu.build-id") continue;
+    std::uint8_t note[36];
+    if (view.space.read(section.address, note).value_or(0) != sizeof note) return {};
+    const bool plausible = load<std::uint32_t>(note, view.arch.endian) == 4 && load<std::uint32_t>(note + 4, view.arch.endian) == 20 &&
+                           load<std::uint32_t>(note + 8, view.arch.endian) == 3;
+    return plausible ? hex_of(Bytes(note).subspan(16)) : std::string();
+  }
+  return {};
 }
 
 }  // namespace
@@ -92,7 +101,7 @@ Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std
     module.base = areas.front().base;
     for (const Area& area : areas) module.size += area.size;
     read_sections(view, record, areas, module);
-    module.build_id = read_build_id(view, record);
+    module.build_id = read_build_id(view, module);
     modules.push_back(std::move(module));
   });
   if (!why.empty()) remarks.push_back("the list of modules is cut short: " + why);
