@@ -117,7 +117,7 @@ struct Counts {
 
 void check(const Record& record, const Types& btf, const Types* dwarf, Counts& counts) {
   ++counts.records;
-  if (dwarf && btf.size_of(record.name) != dwarf->size_of(record.name)) {
+  if (dwarf && btf.size_of(record.name).value_or(0) != dwarf->size_of(record.name).value_or(0)) {
     ++counts.namesakes;
     fmt::print("{}: BTF and DWARF know different ones\n", record.name);
     dwarf = nullptr;
