@@ -1,0 +1,42 @@
+# Sourced by ./demo and ./check: installs what is missing and builds.  Debian 12; as root for the packages.
+set -euo pipefail
+
+build_packages="g++ cmake ninja-build ccache pkg-config llvm-19-dev libboost1.81-dev catch2 libcli11-dev libfmt-dev libexpected-dev
+  libdeflate-dev zlib1g-dev liblzo2-dev libsnappy-dev libzstd-dev libdebuginfod-dev"
+run_packages="gdb python3"
+corpus_packages="qemu-system-x86 busybox-static cpio gcc libc6-dev makedumpfile kexec-tools xz-utils zstd"
+test_packages="clang-19 libclang-rt-19-dev debuginfod pahole binutils elfutils crash python3-drgn libkdumpfile-dev python3-libkdumpfile
+  libxml2-utils util-linux socat man-db"
+
+# need PACKAGE...: installs those that are missing.
+need() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  if [ "$(id -u)" != 0 ]; then
+    echo "These packages are missing; install them as root: apt-get install ${missing[*]}" >&2
+    return 1
+  fi
+  echo "== Installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+    { apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}"; } >/dev/null ||
+    { echo "installing failed: apt-get install ${missing[*]}" >&2; return 1; }
+}
+
+# build PRESET [TARGET...]: configures and builds; quiet unless it fails.
+build() {
+  local preset=$1 log
+  shift
+  log=$(mktemp)
+  echo "== Building (preset $preset)"
+  if ! { cmake --preset "$preset" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache &&
+         cmake --build --preset "$preset" ${@:+--target "$@"}; } >"$log" 2>&1; then
+    grep -E 'error|FAILED|CMake Error' -A5 "$log" | head -60
+    echo "the build failed; the whole log is in $log" >&2
+    return 1
+  fi
+  rm -f "$log"
+}
