@@ -1,0 +1,170 @@
+"""What the end-to-end tests share: the corpus and its ground truth, running inquest, running gdb.
+
+A test file has `tests(env)`, which yields (name, function) pairs.  The function returns, or yields, one sentence for each thing
+that is wrong; it raises Skip where the machine lacks something.
+"""
+import functools
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+CRASHES = {"6.1": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec", "many"],
+           "6.12": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec"]}
+DAMAGED = ("incomplete.kdump", "truncated.elf", "truncated.kdump")
+
+
+class Skip(Exception):
+    pass
+
+
+def default_corpus():
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("INQUEST_CORPUS") or Path(cache) / "inquest" / "corpus")
+
+
+class Stat(NamedTuple):
+    tgid: int
+    tid: int
+    ppid: int
+    state: str
+    name: bytes
+
+
+class Crash:
+    """One boot of the corpus: its dump files show the same memory."""
+
+    def __init__(self, corpus, kernel, name):
+        self.kernel, self.name, self.folder = kernel, name, corpus / kernel / name
+        self.vmlinux = corpus / kernel / "vmlinux"
+        self.id = f"{kernel}/{name}"
+        self.release = (corpus / kernel / "release").read_text().strip()
+
+    def dumps(self):
+        """Every dump file; the parts of a split one count as one."""
+        files = sorted(f for f in self.folder.iterdir() if f.suffix in (".elf", ".kdump", ".img"))
+        return [Dump(self, f.name) for f in files if not f.name.startswith("split-") or f.name.startswith("split-1")]
+
+    def dump(self, name=None):
+        """The dump that stands for the crash where one is enough."""
+        return Dump(self, name or {"kexec": "filtered.elf"}.get(self.name, "nonote.elf" if "nonote" in self.name else "vmcoreinfo.elf"))
+
+    @functools.cache
+    def truth(self, name):
+        return (self.folder / "truth" / name).read_bytes()
+
+    def has_truth(self, name):
+        return (self.folder / "truth" / name).exists()
+
+    def lines(self, name):
+        return self.truth(name).decode("utf-8", "replace").splitlines()
+
+    @functools.cache
+    def stat(self, name="stat"):
+        """tid -> Stat.  A task's name may hold anything, `) R (` too: its end is the last parenthesis."""
+        tasks = {}
+        for line in self.truth(name).split(b"\n"):
+            if line:
+                head, tail = line[: line.rindex(b")")], line[line.rindex(b")") + 2:].split()
+                numbers, task_name = head.split(b" (", 1)
+                tgid, tid = map(int, numbers.split())
+                tasks[tid] = Stat(tgid, tid, int(tail[1]), tail[0].decode(), task_name)
+        return tasks
+
+    @functools.cache
+    def per_task(self, name):
+        """tid -> the lines after `== TGID TID`."""
+        return {int(key.split()[1]): lines for key, lines in self.sections(name).items()}
+
+    @functools.cache
+    def sections(self, name):
+        """The words after `==` -> the lines that follow."""
+        found, current = {}, None
+        for line in self.lines(name):
+            if line.startswith("== "):
+                current = found.setdefault(line[3:], [])
+            elif current is not None:
+                current.append(line)
+        return found
+
+    @functools.cache
+    def kallsyms(self):
+        """(address, kind, name, module or None) of every line."""
+        rows = []
+        for line in self.lines("kallsyms"):
+            words = line.split()
+            rows.append((int(words[0], 16), words[1], words[2], words[3].strip("[]") if len(words) > 3 else None))
+        return rows
+
+    @functools.cache
+    def module_sections(self):
+        """module -> section -> address."""
+        return {module: {line.split()[0]: int(line.split()[1], 16) for line in lines}
+                for module, lines in self.sections("sections").items()}
+
+
+class Dump:
+    def __init__(self, crash, name):
+        self.crash, self.name, self.path = crash, name, crash.folder / name
+        self.id = f"{crash.id}/{name}"
+        self.damaged = name in DAMAGED
+        self.options = []
+        if name == "raw.img":
+            self.options = ["--format", "raw", "--arch", "x86_64"]
+        if name.startswith("split-1"):
+            for part in ("split-2", "split-3"):
+                self.options += ["--part", str(crash.folder / name.replace("split-1", part))]
+
+
+class Env:
+    def __init__(self, inquest, corpus):
+        self.inquest, self.corpus = str(Path(inquest).resolve()), Path(corpus)
+        self.work = tempfile.TemporaryDirectory(prefix="inquest-e2e-")
+
+    def crashes(self):
+        return [Crash(self.corpus, kernel, name) for kernel, names in CRASHES.items() for name in names
+                if (self.corpus / kernel / name / "truth").is_dir()]
+
+    def crash(self, kernel, name):
+        for crash in self.crashes():
+            if crash.id == f"{kernel}/{name}":
+                return crash
+        raise Skip(f"the corpus has no {kernel}/{name}")
+
+    def temp(self, name):
+        return Path(self.work.name) / name
+
+    def run(self, *words, timeout=120, **more):
+        """Runs inquest; the result's stdout and stderr are bytes."""
+        return subprocess.run([self.inquest, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, **more)
+
+    def words(self, command, dump, *words, vmlinux=True):
+        """The command line for a dump of the corpus."""
+        positional = command not in ("symbol", "translate", "read")
+        symbols = [] if not vmlinux else [dump.crash.vmlinux] if positional else ["--vmlinux", dump.crash.vmlinux]
+        return [command, *dump.options, dump.path, *symbols, *words]
+
+    def ask(self, command, dump, *words, **more):
+        return self.run(*self.words(command, dump, *words), **more)
+
+    def json(self, command, dump, *words):
+        done = self.ask(command, dump, "--json", *words)
+        if done.returncode:
+            raise AssertionError(f"inquest {command}: {text(done.stderr)}")
+        return json.loads(done.stdout)
+
+
+def text(data):
+    return data.decode("utf-8", "replace").strip()
+
+
+def differ(what, got, expected):
+    """The sentence for an unequal pair; nothing for an equal one."""
+    return [] if got == expected else [f"{what}: {got!r} instead of {expected!r}"]
+
+
+def lacks(what, output, *parts):
+    return [f"{what}: no {part!r} in {output[:300]!r}" for part in parts if part not in output]
