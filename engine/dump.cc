@@ -16,8 +16,8 @@ tl::unexpected<Error> unknown(const File& file) {
   std::vector<std::string_view> tried;
   for (const DumpFormat* format : dump_formats())
     if (format->name != "raw") tried.push_back(format->name);
-  return fail(Errc::unsupported, fmt::format("{}: not a crash dump that Inquest knows (tried {}; raw only with --format raw)", file.path(),
-                                             fmt::join(tried, ", ")));
+  return fail(Errc::unsupported, fmt::format("{}: not a crash dump that Inquest knows (tried {}; raw only with --format raw)",
+                                             file.path(), fmt::join(tried, ", ")));
 }
 
 Result<const DumpFormat*> choose(const File& file, std::string_view name) {

@@ -20,9 +20,7 @@ tl::unexpected<Error> cannot(const std::string& path, std::string_view what) {
   return fail(Errc::io, fmt::format("{}: {}", path, what));
 }
 
-bool inside(Bytes part, Bytes whole) {
-  return part.data() >= whole.data() && part.data() < whole.data() + whole.size();
-}
+bool inside(Bytes part, Bytes whole) { return part.data() >= whole.data() && part.data() < whole.data() + whole.size(); }
 
 }  // namespace
 
@@ -42,7 +40,8 @@ struct File::Backing {
 };
 
 File::File(std::unique_ptr<Backing> backing, std::string path) : backing_(std::move(backing)), path_(std::move(path)) {
-  stored_ = backing_->mapping ? Bytes{static_cast<const std::uint8_t*>(backing_->mapping), backing_->mapped} : Bytes{backing_->vector};
+  stored_ =
+      backing_->mapping ? Bytes{static_cast<const std::uint8_t*>(backing_->mapping), backing_->mapped} : Bytes{backing_->vector};
   size_ = stored_.size();
 }
 File::File(File&&) noexcept = default;

@@ -39,7 +39,7 @@ class File {
   ~File();
 
   const std::string& path() const { return path_; }
-  std::uint64_t size() const { return size_; }                 // of the view
+  std::uint64_t size() const { return size_; }                  // of the view
   std::uint64_t stored_size() const { return stored_.size(); }  // of the file itself
   int descriptor() const;                                       // -1 when there is none
   bool is_rearranged() const { return rearranged_; }

@@ -53,7 +53,8 @@ std::vector<Note> parse_notes(Bytes area, std::endian order) { return parse(area
 std::vector<Note> read_notes(const File& file, std::uint64_t offset, std::uint64_t size, std::endian order,
                              std::vector<std::string>& remarks) {
   const std::uint64_t present = offset < file.size() ? std::min(size, file.size() - offset) : 0;
-  if (present < size) remarks.push_back(fmt::format("notes at {:#x}: {} of {} bytes lie behind the end of the file", offset, size - present, size));
+  if (present < size)
+    remarks.push_back(fmt::format("notes at {:#x}: {} of {} bytes lie behind the end of the file", offset, size - present, size));
   auto area = file.bytes(offset, std::min(present, largest_area));
   if (!area) {
     remarks.push_back(fmt::format("notes at {:#x}: {} bytes are not all in the file", offset, present));

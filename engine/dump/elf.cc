@@ -18,8 +18,8 @@ namespace {
 constexpr std::uint8_t magic[] = {0x7f, 'E', 'L', 'F'};
 constexpr std::uint16_t et_core = 4;
 constexpr std::uint32_t pt_load = 1, pt_note = 4;
-constexpr std::uint64_t pn_xnum = 0xffff;            // the true count is in section header 0 (gABI, "ELF Header")
-constexpr std::uint32_t flag_incomplete = 1;         // makedumpfile's DUMP_ELF_INCOMPLETE in e_flags
+constexpr std::uint64_t pn_xnum = 0xffff;     // the true count is in section header 0 (gABI, "ELF Header")
+constexpr std::uint32_t flag_incomplete = 1;  // makedumpfile's DUMP_ELF_INCOMPLETE in e_flags
 constexpr std::uint64_t no_address = ~std::uint64_t{0};
 constexpr std::uint64_t longest_note_area = 1 << 30;
 
@@ -84,12 +84,13 @@ tl::unexpected<Error> not_a_core(const File& file, const Header& h) {
 Result<std::vector<ProgramHeader>> read_table(const File& file, const Header& h) {
   const Layout& l = h.layout;
   if (h.entry_size < l.segment_size)
-    return fail(Errc::bad_data, fmt::format("{}: e_phentsize {} at {:#x}, expected {}", file.path(), h.entry_size, l.e_phentsize, l.segment_size));
+    return fail(Errc::bad_data, fmt::format("{}: e_phentsize {} at {:#x}, expected {}", file.path(), h.entry_size, l.e_phentsize,
+                                            l.segment_size));
   // Both factors have at most 32 bits.
   const std::uint64_t size = h.count * h.entry_size;
   if (h.table > file.size() || size > file.size() - h.table)
-    return fail(Errc::bad_data, fmt::format("{}: {} program headers at {:#x} do not fit into the file's {:#x} bytes", file.path(), h.count,
-                                            h.table, file.size()));
+    return fail(Errc::bad_data, fmt::format("{}: {} program headers at {:#x} do not fit into the file's {:#x} bytes", file.path(),
+                                            h.count, h.table, file.size()));
   std::vector<ProgramHeader> table;
   std::uint8_t raw[64];
   for (std::uint64_t i = 0; i < h.count; ++i) {
@@ -97,7 +98,8 @@ Result<std::vector<ProgramHeader>> read_table(const File& file, const Header& h)
     if (file.read(at, MutableBytes{raw}.first(l.segment_size)) != l.segment_size)
       return fail(Errc::bad_data, fmt::format("{}: program header {} at {:#x} is not in the file", file.path(), i, at));
     const auto word = [&](std::uint8_t offset) { return load_unsigned(Bytes{raw}.subspan(offset, l.word), h.order); };
-    table.push_back({load<std::uint32_t>(raw, h.order), word(l.p_offset), word(l.p_vaddr), word(l.p_paddr), word(l.p_filesz), word(l.p_memsz)});
+    table.push_back({load<std::uint32_t>(raw, h.order), word(l.p_offset), word(l.p_vaddr), word(l.p_paddr), word(l.p_filesz),
+                     word(l.p_memsz)});
     // All bits of the file's own word: ELFCLASS32 writes "no address" in 32.
     const std::uint64_t none = l.word == 4 ? 0xffffffff : no_address;
     if (table.back().paddr == none) table.back().paddr = no_address;
@@ -148,12 +150,15 @@ Result<Dump> open(File file, const DumpOptions& options) {
     for (Note& note : read_notes(file, p.offset, std::min(p.stored_size, longest_note_area), h.order, dump.remarks))
       dump.notes.push_back(std::move(note));
   }
-  if (segments.empty()) return fail(Errc::bad_data, fmt::format("{}: no PT_LOAD segment with a physical address among {} program headers",
-                                                                file.path(), table.size()));
+  if (segments.empty())
+    return fail(Errc::bad_data, fmt::format("{}: no PT_LOAD segment with a physical address among {} program headers",
+                                            file.path(), table.size()));
   dump.vmcoreinfo = vmcoreinfo_text(dump.notes);
   dump.arch = options.arch ? options.arch : arch_of(h);
   if (!dump.arch) dump.remarks.push_back(fmt::format("processor: e_machine {} is not one that Inquest knows", h.machine));
-  if (cut) dump.remarks.push_back(fmt::format("the file is cut: {:#x} bytes of memory that it announces lie behind its end ({:#x})", cut, file.size()));
+  if (cut)
+    dump.remarks.push_back(
+        fmt::format("the file is cut: {:#x} bytes of memory that it announces lie behind its end ({:#x})", cut, file.size()));
   if (h.flags & flag_incomplete) {
     dump.incomplete = true;
     dump.remarks.push_back("the dump is incomplete: its writer ran out of room");

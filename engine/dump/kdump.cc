@@ -23,7 +23,8 @@ const arch::Arch* arch_of(const KdumpHeader& h, const std::vector<Note>& notes) 
     if (row->pointer_bytes != h.word || row->endian != h.order) continue;
     for (const arch::CpuNote& known : row->notes) {
       const auto fits = [&](const Note& n) {
-        return n.owner == known.owner && n.type == known.type && n.desc.size() >= known.min_size && n.desc.size() - known.min_size < 16;
+        return n.owner == known.owner && n.type == known.type && n.desc.size() >= known.min_size &&
+               n.desc.size() - known.min_size < 16;
       };
       if (std::none_of(notes.begin(), notes.end(), fits)) continue;
       if (found && found != row) return nullptr;
@@ -46,24 +47,29 @@ void read_texts(const File& file, const KdumpHeader& h, Dump& dump) {
   if (h.vmcoreinfo_size) {
     const auto text = file.bytes(h.vmcoreinfo_at, std::min(h.vmcoreinfo_size, longest_text));
     if (text) dump.vmcoreinfo = text_of(*text);
-    else dump.remarks.push_back(fmt::format("VMCOREINFO at {:#x}: {} bytes are not all in the file", h.vmcoreinfo_at, h.vmcoreinfo_size));
+    else
+      dump.remarks.push_back(
+          fmt::format("VMCOREINFO at {:#x}: {} bytes are not all in the file", h.vmcoreinfo_at, h.vmcoreinfo_size));
   }
   if (dump.vmcoreinfo.empty()) dump.vmcoreinfo = vmcoreinfo_text(dump.notes);
 }
 
 // Says what is missing where that is cheap to find out; else pages say it when they are read.
-void remark(const KdumpMemory& memory, const std::vector<std::string>& names, const KdumpHeader& h, std::uint64_t file_size, Dump& dump) {
+void remark(const KdumpMemory& memory, const std::vector<std::string>& names, const KdumpHeader& h, std::uint64_t file_size,
+            Dump& dump) {
   if (h.split) {
     const std::uint64_t missing = memory.uncovered();
-    dump.remarks.push_back(fmt::format("a split set: {} file{} read{}", names.size(), names.size() == 1 ? "" : "s",
-                                       missing ? fmt::format(", and the part with {:#x} page frames is missing: their pages are lost", missing) : ""));
+    dump.remarks.push_back(fmt::format(
+        "a split set: {} file{} read{}", names.size(), names.size() == 1 ? "" : "s",
+        missing ? fmt::format(", and the part with {:#x} page frames is missing: their pages are lost", missing) : ""));
   }
   if (h.incomplete()) {
     dump.incomplete = true;
     dump.remarks.push_back("the dump is incomplete: its writer ran out of room");
   }
   if (h.descriptors_at >= file_size)
-    dump.remarks.push_back(fmt::format("the file is cut: page descriptors at {:#x} lie behind its end ({:#x})", h.descriptors_at, file_size));
+    dump.remarks.push_back(
+        fmt::format("the file is cut: page descriptors at {:#x} lie behind its end ({:#x})", h.descriptors_at, file_size));
   else if (const std::uint64_t end = memory.expected_end(); end > file_size)
     dump.remarks.push_back(fmt::format("the file is cut: it ends at {:#x}, but holds pages up to {:#x} or more", file_size, end));
 }

@@ -40,8 +40,8 @@ Result<Dump> open(File file, const DumpOptions& options) {
     }
     const std::uint64_t first = h->first, last = h->last;
     if (h->magic != magic || h->version != 1)
-      return fail(Errc::bad_data, fmt::format("{}: magic {:#x} version {} at {:#x}, expected {:#x} and 1", file.path(), std::uint32_t{h->magic},
-                                              std::uint32_t{h->version}, at, magic));
+      return fail(Errc::bad_data, fmt::format("{}: magic {:#x} version {} at {:#x}, expected {:#x} and 1", file.path(),
+                                              std::uint32_t{h->magic}, std::uint32_t{h->version}, at, magic));
     if (last < first || last - first == ~std::uint64_t{0})
       return fail(Errc::bad_data, fmt::format("{}: range {:#x} to {:#x} at {:#x}", file.path(), first, last, at));
     const std::uint64_t size = last - first + 1, data = at + sizeof(RangeHeader);

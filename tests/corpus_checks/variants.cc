@@ -27,7 +27,8 @@ const std::map<std::string, std::string> whole_of = {
     {"truncated.elf", "filtered.elf"}, {"truncated.kdump", "lzo.kdump"}, {"incomplete.kdump", "lzo.kdump"}};
 // Written from the same pages with the same filter: present and absent must agree too.
 const std::vector<std::vector<std::string>> same_filter = {
-    {"lzo.kdump", "flat-lzo.kdump"}, {"nocomp.kdump", "snappy.kdump", "split-1.kdump", "split-2.kdump", "split-3.kdump"},
+    {"lzo.kdump", "flat-lzo.kdump"},
+    {"nocomp.kdump", "snappy.kdump", "split-1.kdump", "split-2.kdump", "split-3.kdump"},
     {"filtered.elf", "flat.elf"}};
 
 struct Variant {
@@ -64,7 +65,9 @@ std::vector<Variant> open_all(const std::string& folder) {
 }
 
 // A raw image is the processor's view: firmware and video memory lie over RAM there.
-bool comparable(const Variant& v, std::uint64_t at) { return !v.dump.format.starts_with("raw") || at < 0xa0000 || at >= 0x100000; }
+bool comparable(const Variant& v, std::uint64_t at) {
+  return !v.dump.format.starts_with("raw") || at < 0xa0000 || at >= 0x100000;
+}
 
 void check_page(const std::string& folder, std::vector<Variant>& variants, std::uint64_t at) {
   static Page first(page_size), page(page_size);
@@ -83,19 +86,22 @@ void check_page(const std::string& folder, std::vector<Variant>& variants, std::
   }
   for (const auto& [part, whole] : whole_of) {
     if (!answers.count(part) || !answers.count(whole)) continue;
-    if (answers[whole] == Answer::excluded && answers[part] != Answer::excluded) complain(folder, part, at, "should be not in the dump");
+    if (answers[whole] == Answer::excluded && answers[part] != Answer::excluded)
+      complain(folder, part, at, "should be not in the dump");
     if (answers[whole] == Answer::present && answers[part] == Answer::excluded) complain(folder, part, at, "should be lost");
   }
   for (const auto& group : same_filter)
     for (const std::string& name : group)
-      if (answers.count(name) && answers.count(group[0]) && answers[name] != answers[group[0]]) complain(folder, name, at, "not like " + group[0]);
+      if (answers.count(name) && answers.count(group[0]) && answers[name] != answers[group[0]])
+        complain(folder, name, at, "not like " + group[0]);
 }
 
 std::set<std::uint64_t> page_addresses(const std::vector<Variant>& variants) {
   std::set<std::uint64_t> pages;
   for (const Variant& v : variants)
     for (const PhysRange& range : v.dump.memory->ranges())
-      for (std::uint64_t at = range.first.raw & ~(page_size - 1); at - range.first.raw < range.size || at < range.first.raw; at += page_size)
+      for (std::uint64_t at = range.first.raw & ~(page_size - 1); at - range.first.raw < range.size || at < range.first.raw;
+           at += page_size)
         pages.insert(pages.end(), at);
   return pages;
 }

@@ -20,7 +20,8 @@ void read_places(const PhysicalMemory& memory) {
     if (!view.empty()) sink = view.front() ^ view.back();
     (void)sink;
   };
-  for (const std::uint64_t address : {0x0ull, 0x8ull, 0xfffull, 0x1000ull, 0x100000ull, ~0ull, ~0ull - 4096}) at(address, out.size());
+  for (const std::uint64_t address : {0x0ull, 0x8ull, 0xfffull, 0x1000ull, 0x100000ull, ~0ull, ~0ull - 4096})
+    at(address, out.size());
   std::size_t left = 16;
   std::uint64_t end = 0;
   for (const PhysRange& range : memory.ranges()) {

@@ -12,7 +12,8 @@ namespace kvm::testing {
 
 void Image::put(std::size_t at, std::uint64_t value, int bytes) {
   pad_to(at + static_cast<std::size_t>(bytes));
-  for (int i = 0; i < bytes; ++i) bytes_[at + static_cast<std::size_t>(big_ ? bytes - 1 - i : i)] = static_cast<std::uint8_t>(value >> (8 * i));
+  for (int i = 0; i < bytes; ++i)
+    bytes_[at + static_cast<std::size_t>(big_ ? bytes - 1 - i : i)] = static_cast<std::uint8_t>(value >> (8 * i));
 }
 void Image::put(std::size_t at, const Buffer& bytes) {
   pad_to(at + bytes.size());
@@ -61,20 +62,21 @@ Buffer write_elf(const ElfSpec& spec) {
   image.put(0x10, spec.type, 2);
   image.put(0x12, spec.machine, 2);
   image.put(0x14, 1, 4);
-  image.put(wide ? 0x20 : 0x1c, header, word);                       // e_phoff
+  image.put(wide ? 0x20 : 0x1c, header, word);  // e_phoff
   image.put(wide ? 0x30 : 0x24, spec.flags, 4);
   image.put(wide ? 0x36 : 0x2a, entry, 2);
   image.put(wide ? 0x38 : 0x2c, spec.count_in_section ? 0xffff : count, 2);
   std::size_t data = header + entry * count;
   if (spec.count_in_section) {
-    image.put(wide ? 0x28 : 0x20, data, word);                       // e_shoff
-    image.put(data + (wide ? 0x2c : 0x1c), count, 4);                // sh_info of section 0
+    image.put(wide ? 0x28 : 0x20, data, word);         // e_shoff
+    image.put(data + (wide ? 0x2c : 0x1c), count, 4);  // sh_info of section 0
     image.pad_to(data + section);
     data += section;
   }
   image.pad_to(data);
   std::size_t at = header;
-  const auto program_header = [&](std::uint32_t type, std::uint64_t vaddr, std::uint64_t paddr, std::uint64_t filesz, std::uint64_t memsz) {
+  const auto program_header = [&](std::uint32_t type, std::uint64_t vaddr, std::uint64_t paddr, std::uint64_t filesz,
+                                  std::uint64_t memsz) {
     image.put(at, type, 4);
     image.put(at + (wide ? 8 : 4), data, word);
     image.put(at + (wide ? 16 : 8), vaddr, word);
@@ -107,7 +109,8 @@ Buffer flatten(const Buffer& plain, const std::vector<std::pair<std::uint64_t, s
   for (const auto& [offset, size] : pieces) {
     image.put(at, offset, 8);
     image.put(at + 8, size, 8);
-    image.put(at + 16, Buffer(plain.begin() + static_cast<std::ptrdiff_t>(offset), plain.begin() + static_cast<std::ptrdiff_t>(offset + size)));
+    image.put(at + 16, Buffer(plain.begin() + static_cast<std::ptrdiff_t>(offset),
+                              plain.begin() + static_cast<std::ptrdiff_t>(offset + size)));
     at += 16 + size;
   }
   if (end_record) {
@@ -119,7 +122,8 @@ Buffer flatten(const Buffer& plain, const std::vector<std::pair<std::uint64_t, s
 
 Buffer flatten(const Buffer& plain, std::size_t record_size, bool end_record) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> pieces;
-  for (std::size_t at = 0; at < plain.size(); at += record_size) pieces.emplace_back(at, std::min(record_size, plain.size() - at));
+  for (std::size_t at = 0; at < plain.size(); at += record_size)
+    pieces.emplace_back(at, std::min(record_size, plain.size() - at));
   return flatten(plain, pieces, end_record);
 }
 
@@ -140,7 +144,8 @@ Buffer write_lime(const std::vector<std::pair<std::uint64_t, Buffer>>& ranges) {
 TempFile::TempFile(const Buffer& bytes, const std::string& name) : path_("/tmp/inquest-" + name + "XXXXXX") {
   const int descriptor = ::mkstemp(path_.data());
   ::close(descriptor);
-  std::ofstream(path_, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path_, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 TempFile::~TempFile() { ::unlink(path_.c_str()); }
 
@@ -153,7 +158,8 @@ TempDir::~TempDir() {
 }
 std::string TempDir::write(const std::string& name, const Buffer& bytes) const {
   const std::string path = path_ + "/" + name;
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   return path;
 }
 

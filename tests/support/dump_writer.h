@@ -21,7 +21,9 @@ class Image {
   void put(std::size_t at, const Buffer& bytes);
   void put(std::size_t at, const std::string& text);
   std::size_t size() const { return bytes_.size(); }
-  void pad_to(std::size_t size) { if (bytes_.size() < size) bytes_.resize(size); }
+  void pad_to(std::size_t size) {
+    if (bytes_.size() < size) bytes_.resize(size);
+  }
   Buffer take() { return std::move(bytes_); }
 
  private:
@@ -68,11 +70,11 @@ struct KdumpSpec {
   std::string release = "6.1.0-test", machine = "x86_64", node = "host";
   std::uint64_t seconds = 1700000000;
   std::uint64_t max_pfn = 64;
-  std::set<std::uint64_t> excluded;             // RAM, not dumped
-  std::map<std::uint64_t, Buffer> pages;        // dumped
-  std::set<std::uint64_t> unwritten;            // dumped, but the descriptor is zero
+  std::set<std::uint64_t> excluded;       // RAM, not dumped
+  std::map<std::uint64_t, Buffer> pages;  // dumped
+  std::set<std::uint64_t> unwritten;      // dumped, but the descriptor is zero
   bool split = false;
-  std::uint64_t start_pfn = 0, end_pfn = 0;     // pages outside have a bit, but no descriptor
+  std::uint64_t start_pfn = 0, end_pfn = 0;  // pages outside have a bit, but no descriptor
   std::uint64_t phys_base = 0;
   std::vector<NoteSpec> notes;
   std::string vmcoreinfo;

@@ -40,7 +40,8 @@ class Struct {
 Buffer pack(const Buffer& page, Packing packing) {
   Buffer out(page.size() * 2 + 1024);
   switch (packing) {
-    case Packing::none: return page;
+    case Packing::none:
+      return page;
     case Packing::zlib: {
       uLongf size = out.size();
       compress2(out.data(), &size, page.data(), page.size(), 6);
@@ -60,18 +61,25 @@ Buffer pack(const Buffer& page, Packing packing) {
       out.assign(text.begin(), text.end());
       break;
     }
-    case Packing::zstd: out.resize(ZSTD_compress(out.data(), out.size(), page.data(), page.size(), 1)); break;
+    case Packing::zstd:
+      out.resize(ZSTD_compress(out.data(), out.size(), page.data(), page.size(), 1));
+      break;
   }
   return out.size() < page.size() ? out : page;
 }
 
 std::uint32_t flag_of(Packing packing) {
   switch (packing) {
-    case Packing::zlib: return 0x1;
-    case Packing::lzo: return 0x2;
-    case Packing::snappy: return 0x4;
-    case Packing::zstd: return 0x20;
-    default: return 0;
+    case Packing::zlib:
+      return 0x1;
+    case Packing::lzo:
+      return 0x2;
+    case Packing::snappy:
+      return 0x4;
+    case Packing::zstd:
+      return 0x20;
+    default:
+      return 0;
   }
 }
 
@@ -81,12 +89,14 @@ void put_bitmap(Image& image, std::size_t at, const std::set<std::uint64_t>& pfn
   for (const auto& [where, value] : bytes) image.put(where, value, 1);
 }
 
-void put_headers(Image& image, const KdumpSpec& spec, std::uint32_t sub_blocks, std::uint32_t bitmap_blocks, std::size_t notes_at, std::size_t notes_size,
-                 std::size_t text_at) {
+void put_headers(Image& image, const KdumpSpec& spec, std::uint32_t sub_blocks, std::uint32_t bitmap_blocks, std::size_t notes_at,
+                 std::size_t notes_size, std::size_t text_at) {
   Struct main(image, 0, spec);
   main.text(spec.signature, 8);
   main.i32(static_cast<std::uint64_t>(spec.version));
-  for (const std::string& name : {std::string("Linux"), spec.node, spec.release, std::string("#1"), spec.machine, std::string("(none)")}) main.text(name, 65);
+  for (const std::string& name :
+       {std::string("Linux"), spec.node, spec.release, std::string("#1"), spec.machine, std::string("(none)")})
+    main.text(name, 65);
   main.ulong(spec.seconds);
   main.ulong(0);
   main.i32(spec.status | flag_of(spec.packing));

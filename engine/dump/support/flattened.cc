@@ -59,8 +59,10 @@ Result<File> unflattened(File file, std::vector<std::string>& remarks) {
     if (present < record.size) break;
     at += present;
   }
-  if (records.empty()) return fail(Errc::bad_data, fmt::format("{}: flattened form without a record at {:#x}", file.path(), records_at));
-  if (!complete) remarks.push_back(fmt::format("the file is cut: the flattened form ends at {:#x} without its end record", file.size()));
+  if (records.empty())
+    return fail(Errc::bad_data, fmt::format("{}: flattened form without a record at {:#x}", file.path(), records_at));
+  if (!complete)
+    remarks.push_back(fmt::format("the file is cut: the flattened form ends at {:#x} without its end record", file.size()));
 
   std::reverse(records.begin(), records.end());  // a later record hides an earlier one
   std::vector<Piece> pieces;

@@ -29,7 +29,8 @@ constexpr std::uint16_t version_at = 0x8, utsname_at = 0xc, utsname_field = 65;
 // Offsets in the sub header.  With 32-bit longs, i386 packs u64 at four bytes where others align it at eight.
 struct SubLayout {
   std::uint8_t word;
-  std::uint8_t dump_level, split, start_pfn, end_pfn, vmcoreinfo, vmcoreinfo_size, notes, notes_size, start_64, end_64, max_64, size;
+  std::uint8_t dump_level, split, start_pfn, end_pfn, vmcoreinfo, vmcoreinfo_size, notes, notes_size, start_64, end_64, max_64,
+      size;
 };
 constexpr SubLayout sub64{8, 0x08, 0x0c, 0x10, 0x18, 0x20, 0x28, 0x30, 0x38, 0x50, 0x58, 0x60, 0x68};
 constexpr SubLayout packed32{4, 0x04, 0x08, 0x0c, 0x10, 0x14, 0x1c, 0x20, 0x28, 0x38, 0x40, 0x48, 0x50};
@@ -54,8 +55,10 @@ struct Reading {
 std::string problem_of(const KdumpHeader& h, const MainLayout& l, std::uint32_t sub_blocks, std::uint32_t bitmap_blocks) {
   if (h.version > 6) return fmt::format("header_version {} at {:#x}, expected 0 to 6", h.version, version_at);
   if (h.block_size < smallest_block || h.block_size > largest_block || !std::has_single_bit(h.block_size))
-    return fmt::format("block_size {} at {:#x}, expected a power of two from {} to {}", h.block_size, l.block_size, smallest_block, largest_block);
-  if (sub_blocks == 0 || sub_blocks >> 31) return fmt::format("sub_hdr_size {} at {:#x}, expected 1 or more", sub_blocks, l.sub_size);
+    return fmt::format("block_size {} at {:#x}, expected a power of two from {} to {}", h.block_size, l.block_size,
+                       smallest_block, largest_block);
+  if (sub_blocks == 0 || sub_blocks >> 31)
+    return fmt::format("sub_hdr_size {} at {:#x}, expected 1 or more", sub_blocks, l.sub_size);
   if (h.bitmap_size * 8 < h.max_pfn)
     return fmt::format("bitmap_blocks {} at {:#x} too few for max_mapnr {:#x}", bitmap_blocks, l.bitmap_blocks, h.max_pfn);
   if (bitmap_blocks == 0) return fmt::format("bitmap_blocks 0 at {:#x}", l.bitmap_blocks);
@@ -69,7 +72,8 @@ Reading read_main(Bytes raw, const MainLayout& l, std::endian order) {
   h.order = order;
   h.word = l.word;
   h.version = f.u32(version_at);
-  for (std::size_t i = 0; i < h.utsname.size(); ++i) h.utsname[i] = text_of(raw.subspan(utsname_at + i * utsname_field, utsname_field));
+  for (std::size_t i = 0; i < h.utsname.size(); ++i)
+    h.utsname[i] = text_of(raw.subspan(utsname_at + i * utsname_field, utsname_field));
   h.seconds = f.word(l.timestamp, l.word);
   h.microseconds = f.word(l.timestamp + l.word, l.word);
   h.status = f.u32(l.status);
@@ -112,7 +116,9 @@ Result<Reading> choose_main(const File& file, Bytes raw) {
 
 // How many fields of a sub header point to somewhere in the file, or repeat what the main header says.
 int sense(const Fields& f, const SubLayout& l, const KdumpHeader& h, std::uint64_t file_size) {
-  const auto inside = [&](std::uint64_t at, std::uint64_t size) { return (at == 0 && size == 0) || (at >= h.block_size && at < file_size && size && size < file_size); };
+  const auto inside = [&](std::uint64_t at, std::uint64_t size) {
+    return (at == 0 && size == 0) || (at >= h.block_size && at < file_size && size && size < file_size);
+  };
   int score = 0;
   if (h.version >= 3) score += inside(f.u64(l.vmcoreinfo), f.word(l.vmcoreinfo_size, l.word));
   if (h.version >= 4) score += inside(f.u64(l.notes), f.word(l.notes_size, l.word));
@@ -145,12 +151,14 @@ void read_sub(const Fields& f, const SubLayout& l, KdumpHeader& h) {
 
 Result<void> check_extent(const File& file, const KdumpHeader& h) {
   if (h.max_pfn > h.bitmap_size * 8)
-    return fail(Errc::bad_data, fmt::format("{}: max_mapnr {:#x} is more than bitmaps of {:#x} bytes describe", file.path(), h.max_pfn, h.bitmap_size));
+    return fail(Errc::bad_data, fmt::format("{}: max_mapnr {:#x} is more than bitmaps of {:#x} bytes describe", file.path(),
+                                            h.max_pfn, h.bitmap_size));
   if (h.max_pfn > highest_address / h.block_size)
     return fail(Errc::bad_data, fmt::format("{}: max_mapnr {:#x} is more memory than any machine has", file.path(), h.max_pfn));
   if (h.split && (h.start_pfn > h.end_pfn || h.end_pfn > h.max_pfn))
-    return fail(Errc::bad_data, fmt::format("{}: a split part from page frame {:#x} to {:#x}, expected them in order and at most {:#x}", file.path(),
-                                            h.start_pfn, h.end_pfn, h.max_pfn));
+    return fail(Errc::bad_data,
+                fmt::format("{}: a split part from page frame {:#x} to {:#x}, expected them in order and at most {:#x}",
+                            file.path(), h.start_pfn, h.end_pfn, h.max_pfn));
   return {};
 }
 
@@ -164,7 +172,8 @@ bool has_kdump_signature(const File& file) {
 
 Result<KdumpHeader> read_kdump_header(const File& file) {
   std::uint8_t main[main64.size] = {};
-  if (file.read(0, main) < main32.size) return fail(Errc::bad_data, fmt::format("{}: the file ends inside the dump header", file.path()));
+  if (file.read(0, main) < main32.size)
+    return fail(Errc::bad_data, fmt::format("{}: the file ends inside the dump header", file.path()));
   Reading reading = TRY(choose_main(file, main));
   KdumpHeader& h = reading.header;
   h.diskdump = main[0] == 'D';

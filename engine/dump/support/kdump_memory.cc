@@ -141,7 +141,7 @@ std::optional<std::uint64_t> KdumpMemory::file_offset(PhysAddr at) const {
 
 std::uint64_t KdumpMemory::expected_end() const {
   constexpr std::uint64_t most_counted = std::uint64_t{1} << 23;  // page frames: 1 MiB of bitmap
-  constexpr std::uint64_t looked_at = 256;  // the last page may be one of zeros, which is stored first
+  constexpr std::uint64_t looked_at = 256;                        // the last page may be one of zeros, which is stored first
   const KdumpPart& part = *named_;
   const auto before = part.dumped.size() > most_counted ? std::nullopt : part.dumped.rank(part.first_pfn);
   const auto all = before ? part.dumped.rank(part.end_pfn) : std::nullopt;

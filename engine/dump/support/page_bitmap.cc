@@ -54,7 +54,8 @@ std::optional<std::uint64_t> PageBitmap::rank(std::uint64_t bit) const {
   const std::uint64_t whole = bit / 8 - start, rest = bit % 8;  // bytes below `bit`, and the bits left over
   std::uint8_t copied[block_bytes + 1];
   Bytes bytes = file_.view(offset_ + start, whole + (rest != 0));
-  if (bytes.size() < whole + (rest != 0)) bytes = {copied, file_.read(offset_ + start, MutableBytes{copied}.first(whole + (rest != 0)))};
+  if (bytes.size() < whole + (rest != 0))
+    bytes = {copied, file_.read(offset_ + start, MutableBytes{copied}.first(whole + (rest != 0)))};
   if (bytes.size() < whole + (rest != 0)) return std::nullopt;
   const std::uint64_t last = rest ? ones(std::uint64_t{bytes[whole]} & ((1u << rest) - 1)) : 0;
   return c.before + c.in_blocks[block] + ones(bytes.first(whole)) + last;
@@ -103,15 +104,16 @@ std::vector<PhysRange> PageBitmap::runs(std::uint32_t page_size) const {
 // `join`: gaps of so many bits or fewer do not end a run.  Gives up after too many runs.
 std::vector<PhysRange> PageBitmap::runs(std::uint32_t page_size, std::uint64_t join) const {
   std::vector<PhysRange> result;
+  std::uint64_t run_first = 0, run_end = 0;  // the run that may still grow
+  const auto close = [&] {
+    if (run_end > run_first) result.push_back({{run_first * page_size}, (run_end - run_first) * page_size});
+  };
   const auto add = [&](std::uint64_t first, std::uint64_t count) {
-    if (!result.empty()) {
-      PhysRange& last = result.back();
-      if (first * page_size - (last.first.raw + last.size) <= join * page_size) {
-        last.size = (first + count) * page_size - last.first.raw;
-        return;
-      }
+    if (run_end == 0 || first - run_end > join) {
+      close();
+      run_first = first;
     }
-    result.push_back({{first * page_size}, count * page_size});
+    run_end = first + count;
   };
   const auto buffer = std::make_unique<std::uint8_t[]>(buffer_bytes);
   const std::uint64_t end = (bits_ + 7) / 8;
@@ -120,7 +122,8 @@ std::vector<PhysRange> PageBitmap::runs(std::uint32_t page_size, std::uint64_t j
     const std::size_t got = file_.scan(offset_ + at, {buffer.get(), std::min<std::uint64_t>(buffer_bytes, end - at)});
     if (got == 0) break;
     for (std::size_t i = 0; i < got; i += 8) {
-      std::uint64_t word = load_unsigned(Bytes{buffer.get() + i, std::min<std::size_t>(8, got - i)}, std::endian::little);
+      std::uint64_t word = got - i >= 8 ? load<std::uint64_t>(buffer.get() + i, std::endian::little)
+                                        : load_unsigned({buffer.get() + i, got - i}, std::endian::little);
       const std::uint64_t base = (at + i) * 8;
       if (bits_ - base < 64) word &= (std::uint64_t{1} << (bits_ - base)) - 1;
       while (word) {
@@ -132,6 +135,7 @@ std::vector<PhysRange> PageBitmap::runs(std::uint32_t page_size, std::uint64_t j
     }
     at += got;
   }
+  close();
   return result;
 }
 

@@ -41,7 +41,7 @@ class PageBitmap {
   std::uint64_t offset_, bits_;
   mutable std::mutex extending_;
   mutable std::vector<Chunk> chunks_;
-  mutable std::uint64_t total_ = 0;  // set bits of the counted chunks
+  mutable std::uint64_t total_ = 0;              // set bits of the counted chunks
   mutable std::atomic<std::uint64_t> ready_{0};  // chunks that are counted
   mutable std::atomic<std::uint64_t> limit_;     // the first bit that is missing from the file
 };

@@ -12,7 +12,7 @@ namespace kvm {
 enum PageFlags : std::uint32_t { page_zlib = 0x1, page_lzo = 0x2, page_snappy = 0x4, page_zstd = 0x20 };
 
 // Fills `out` from a page stored as `flags` say; no flag means as it was.  The error carries no address:
-// bad_data when the bytes do not yield exactly a page, unsupported for a method this build does not read.
+// bad_data when the bytes do not yield exactly a page, unsupported for a method we do not know.
 Result<void> decompress(std::uint32_t flags, Bytes stored, MutableBytes out);
 
 // "zlib", "LZO"; "uncompressed" for no flag.

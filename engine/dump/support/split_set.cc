@@ -9,7 +9,7 @@
 namespace kvm {
 namespace {
 
-constexpr int most_files = 4096;       // looked at in a directory
+constexpr int most_files = 4096;  // looked at in a directory
 constexpr std::size_t most_parts = 256;
 
 bool same_set(const KdumpHeader& a, const KdumpHeader& b) {
@@ -19,10 +19,13 @@ bool same_set(const KdumpHeader& a, const KdumpHeader& b) {
 
 Result<std::unique_ptr<KdumpPart>> open_part(const KdumpPart& first, const std::string& path) {
   File file = TRY(File::open(path));
-  if (!has_kdump_signature(file)) return fail(Errc::bad_request, fmt::format("{}: not a kdump-compressed file, expected a part of {}", path, first.file.path()));
+  if (!has_kdump_signature(file))
+    return fail(Errc::bad_request,
+                fmt::format("{}: not a kdump-compressed file, expected a part of {}", path, first.file.path()));
   const KdumpHeader header = TRY(read_kdump_header(file));
   if (!same_set(first.header, header))
-    return fail(Errc::bad_request, fmt::format("{}: not of the same split set as {}: kernel, time, size or split flag differ", path, first.file.path()));
+    return fail(Errc::bad_request, fmt::format("{}: not of the same split set as {}: kernel, time, size or split flag differ",
+                                               path, first.file.path()));
   return std::make_unique<KdumpPart>(std::move(file), header);
 }
 

@@ -33,7 +33,8 @@ struct Cached {
   const Striped* source;
   PageCache cache;
   explicit Cached(std::size_t capacity = PageCache::default_capacity) : Cached(std::make_unique<Striped>(), capacity) {}
-  Cached(std::unique_ptr<Striped> striped, std::size_t capacity) : source(striped.get()), cache(std::move(striped), Striped::page, capacity) {}
+  Cached(std::unique_ptr<Striped> striped, std::size_t capacity)
+      : source(striped.get()), cache(std::move(striped), Striped::page, capacity) {}
 };
 
 }  // namespace

@@ -96,7 +96,9 @@ TEST_CASE("A sparse dump of a 4 TiB machine opens and reads at its far end") {
   const std::uint64_t max_pfn = std::uint64_t{1} << 30, bitmap = max_pfn / 8, last = max_pfn - 1;
   const TempFile temp(cut(small, 2 * 4096));
   const int file = ::open(temp.path().c_str(), O_RDWR);
-  const auto write = [&](std::uint64_t at, const Buffer& bytes) { REQUIRE(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(at)) > 0); };
+  const auto write = [&](std::uint64_t at, const Buffer& bytes) {
+    REQUIRE(::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(at)) > 0);
+  };
   Image numbers;
   numbers.put(0, 2 * bitmap / 4096, 4);
   numbers.put(4, max_pfn, 4);

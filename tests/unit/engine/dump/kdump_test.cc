@@ -158,8 +158,8 @@ TEST_CASE("Damaged kdump descriptors and pages are bad data, and no other page s
     bytes[at] = value;
     return opened(bytes);
   };
-  CHECK(error_at(with(descriptors + 11, 0x7f), 0) == Errc::bad_data);      // size
-  CHECK(error_at(with(descriptors + 7, 0x7f), 0) == Errc::lost);           // offset
+  CHECK(error_at(with(descriptors + 11, 0x7f), 0) == Errc::bad_data);  // size
+  CHECK(error_at(with(descriptors + 7, 0x7f), 0) == Errc::lost);       // offset
   CHECK(error_at(with(descriptors + 12, 0x40 | 0x3), 0) == Errc::unsupported);
   const std::size_t data = descriptors + spec.pages.size() * 24;
   const Dump dump = with(data, 0xff);
