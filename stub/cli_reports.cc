@@ -28,7 +28,7 @@ int run(const rsp::Report& report, const Request& request) {
   if (needs_os && !kernel->os_missing().empty()) return complain(kernel->os_missing());
   Result<std::string> text = request.json ? report.json(*kernel, request.words).map(lines_of) : report.text(*kernel, request.words);
   if (!text) return complain(text.error());
-  if (!request.json && report.name != "info") print_remarks(*kernel);
+  if (report.name != "info") print_remarks(*kernel);
   print(*text);
   return done;
 }

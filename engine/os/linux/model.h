@@ -21,6 +21,8 @@ std::vector<CpuSlot> find_cpus(const KernelView& view, std::vector<CpuState> sta
 // The CPU that panicked; none when none did.
 std::optional<unsigned> panic_cpu(const KernelView& view);
 
+// The addresses of all tasks that have a process id, from the table of ids; some may be unreadable.
+std::vector<VirtAddr> tasks_by_pid(const KernelView& view);
 Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<CpuSlot>& cpus, std::vector<std::string>& remarks);
 Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std::string>& remarks);
 Result<std::vector<LogLine>> read_log(const KernelView& view);

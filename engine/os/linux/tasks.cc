@@ -32,6 +32,11 @@ std::string shown_name(const KernelView& view, const Record& task, std::uint64_t
     return text && !text->empty() ? *text : comm;
   }
   auto worker = kthread->follow("data", "worker");
+  // Since v6.9 a rescuer is called after its queue, beyond what comm has room for.
+  constexpr std::string_view rescuer = "kworker/R-";
+  if (auto queue = worker ? worker->follow("rescue_wq", "workqueue_struct") : fail(Errc::not_found);
+      queue && queue->address().raw && comm.starts_with(rescuer))
+    if (auto name = queue->text("name")) comm = std::string(rescuer) + *name;
   auto pool = worker ? worker->pointer("pool") : fail(Errc::not_found);
   auto description = worker ? worker->text("desc") : fail(Errc::not_found);
   if (!pool || !pool->raw || !description || description->empty()) return comm;
@@ -68,7 +73,7 @@ class Collector {
     if (!seen_.insert(at.raw).second) return;
     auto task = read_task(view_, at);
     if (task) tasks_.push_back(std::move(*task));
-    else if (damaged_++ == 0) remarks_.push_back("a task could not be read: " + to_string(task.error()));
+    else if (damaged_++ == 0) first_damage_ = to_string(task.error());
   }
 
   // The threads of a process hang on its signal_struct (since v3.14), before that on each other.
@@ -87,8 +92,12 @@ class Collector {
   void note(const std::string& why, std::string_view list) {
     if (!why.empty() && broken_++ == 0) remarks_.push_back("the list of " + std::string(list) + " is cut short: " + why);
   }
+  bool broken() const { return broken_ || damaged_; }
 
-  std::vector<Task> take() { return std::move(tasks_); }
+  std::vector<Task> take() {
+    if (damaged_) remarks_.push_back(std::to_string(damaged_) + " task(s) cannot be read and are not shown; the first: " + first_damage_);
+    return std::move(tasks_);
+  }
 
  private:
   const KernelView& view_;
@@ -96,6 +105,7 @@ class Collector {
   std::vector<Task> tasks_;
   std::unordered_set<std::uint64_t> seen_;
   std::size_t damaged_ = 0, broken_ = 0;
+  std::string first_damage_;
 };
 
 }  // namespace
@@ -106,6 +116,8 @@ Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<C
   const Member list = TRY(view.types.member("task_struct", "tasks"));
   const VirtAddr head = init + list.offset;
   collector.note(walk_list(view, head, list.offset, [&](VirtAddr leader) { collector.add_process(leader); }), "processes");
+  if (collector.broken())
+    for (VirtAddr at : tasks_by_pid(view)) collector.add_process(at);
   // What runs, and what idles, even when the lists are damaged.
   for (const CpuSlot& cpu : cpus)
     for (VirtAddr at : {cpu.current, cpu.idle})
