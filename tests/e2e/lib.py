@@ -75,6 +75,11 @@ class Crash:
         return tasks
 
     @functools.cache
+    def stat_lines(self, name):
+        """tid -> the line of `stat` as it is."""
+        return {int(line.split()[1]): line for line in self.truth(name).split(b"\n") if line}
+
+    @functools.cache
     def per_task(self, name):
         """tid -> the lines after `== TGID TID`."""
         return {int(key.split()[1]): lines for key, lines in self.sections(name).items()}

@@ -1,0 +1,82 @@
+"""One gdb on `inquest serve --stdio` for each crash: all that the tests want to ask of it is asked in one go."""
+import json
+import os
+import shlex
+import subprocess
+
+from lib import HERE, text
+
+OPTIONS = ["-nx", "-q", "-batch", "-iex", "set index-cache enabled on", "-iex", "set sysroot /", "-iex", "set width 0",
+           "-iex", "set height 0", "-iex", "set confirm off"]
+
+
+class Answer:
+    def __init__(self, output, error, seconds):
+        self.output, self.error, self.seconds = output, error, seconds
+
+    @property
+    def both(self):
+        """What a user sees."""
+        return self.output + (self.error or "")
+
+
+def server(env, dump, *words, vmlinux=True):
+    """What gdb starts behind `target remote |`."""
+    return shlex.join(["exec", env.inquest, *map(str, env.words("serve", dump, "--stdio", *words, vmlinux=vmlinux))])
+
+
+def run_gdb(env, commands, target, program=None, timeout=300):
+    """Answers to `commands`, and what gdb itself printed; the server behind `target` is one that target remote takes."""
+    requests = env.temp(f"gdb-{run_gdb.count}.json")
+    run_gdb.count += 1
+    requests.write_text(json.dumps(commands))
+    # Folders with the modules' debug files come from the server (it finds them next to vmlinux), not from gdb's own settings.
+    done = subprocess.run(["gdb", *OPTIONS, *([str(program)] if program else []), "-ex", f"target remote {target}",
+                           "-x", str(HERE / "in_gdb.py")], env={**os.environ, "INQUEST_E2E": str(requests), "LC_ALL": "C.UTF-8"},
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+    answers = requests.with_name(requests.name + ".out")
+    if not answers.exists():
+        raise AssertionError(f"gdb ended with {done.returncode}: {text(done.stdout)[-300:]} {text(done.stderr)[-300:]}")
+    return [Answer(**a) for a in json.loads(answers.read_text())], text(done.stdout), text(done.stderr)
+
+
+run_gdb.count = 0
+
+
+class Session:
+    """Collects commands by key; the first answer wanted runs gdb."""
+
+    def __init__(self, env, dump):
+        self.env, self.dump = env, dump
+        self.commands, self.answers, self.said = {}, None, ""
+
+    def want(self, key, command):
+        if self.answers is not None:
+            raise AssertionError(f"{key} comes too late: gdb has run")
+        self.commands[key] = command
+        return key
+
+    def __getitem__(self, key):
+        if self.answers is None:
+            keys = list(self.commands)
+            self.answers = {}
+            answers, stdout, stderr = run_gdb(self.env, list(self.commands.values()), "| " + server(self.env, self.dump),
+                                              self.dump.crash.vmlinux)
+            self.answers = dict(zip(keys, answers))
+            self.said = stdout + "\n" + stderr
+        if key not in self.answers:
+            raise AssertionError(f"gdb did not get as far as {self.commands[key]!r}")
+        return self.answers[key]
+
+    def output(self, key):
+        answer = self[key]
+        if answer.error:
+            raise AssertionError(f"{self.commands[key]}: {answer.error}")
+        return answer.output
+
+
+def sessions(env):
+    """crash -> its session; made once, and shared by the test files."""
+    if not hasattr(env, "gdb_sessions"):
+        env.gdb_sessions = {crash.id: (crash, Session(env, crash.dump())) for crash in env.crashes()}
+    return list(env.gdb_sessions.values())
