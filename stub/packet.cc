@@ -22,13 +22,13 @@ constexpr int digit_value(char c) {
   return -1;
 }
 
-constexpr bool needs_escape(char c) { return c == '#' || c == '$' || c == '}' || c == '*'; }
+constexpr bool needs_escape(char c) { return (c == '#') | (c == '$') | (c == '}') | (c == '*'); }
 
 // Written without branches so that the compiler makes vectors of it: most bodies are hexadecimal.
 bool is_plain(std::string_view body) {
-  bool special = false;
-  for (char c : body) special |= needs_escape(c);
-  return !special;
+  std::uint8_t special = 0;
+  for (char c : body) special = static_cast<std::uint8_t>(special | std::uint8_t{needs_escape(c)});
+  return special == 0;
 }
 
 std::uint8_t sum_of(std::string_view bytes) {
@@ -129,10 +129,15 @@ void append_packet(std::string& out, std::string_view body) {
   if (is_plain(body)) {
     out += body;
   } else {
-    for (char c : body) {
-      if (needs_escape(c)) (out += escape_mark) += static_cast<char>(c ^ escape_bit);
-      else out += c;
+    out.resize(start + 2 * body.size());
+    char* to = out.data() + start;
+    for (char c : body) {  // both forms are written and one is kept: memory is too random to guess branches by
+      const bool special = needs_escape(c);
+      to[0] = special ? escape_mark : c;
+      to[special] = static_cast<char>(special ? c ^ escape_bit : c);
+      to += 1 + special;
     }
+    out.resize(static_cast<std::size_t>(to - out.data()));
   }
   const auto& sum = hex_table[sum_of(std::string_view(out).substr(start))];
   out += '#';
@@ -147,6 +152,7 @@ std::string encode(std::string_view body) {
 }
 
 std::size_t fitting(std::string_view data, std::size_t limit) {
+  if (data.size() <= limit / 2) return data.size();
   std::size_t used = 0;
   for (std::size_t i = 0; i < data.size(); ++i) {
     used += needs_escape(data[i]) ? 2 : 1;
@@ -159,9 +165,11 @@ void append_hex(std::string& out, Bytes bytes) {
   const std::size_t start = out.size();
   out.resize(start + 2 * bytes.size());
   char* to = out.data() + start;
-  for (std::uint8_t byte : bytes) {
-    *to++ = hex_table[byte][0];
-    *to++ = hex_table[byte][1];
+  // Nine and below become digits, the rest letters: arithmetic, which becomes vector code, where a table would not.
+  auto digit = [](unsigned value) { return static_cast<char>(value + '0' + (value > 9) * ('a' - '0' - 10)); };
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    to[2 * i] = digit(bytes[i] >> 4);
+    to[2 * i + 1] = digit(bytes[i] & 15u);
   }
 }
 
