@@ -168,10 +168,4 @@ const DebugFiles::Listing& DebugFiles::listing(const std::string& folder) const 
   return listings_.emplace(folder, std::move(debug_files)).first->second;
 }
 
-std::string find_vmlinux(const DebugFileQuery& query, std::vector<std::string>& rejected) {
-  return DebugFiles(query).vmlinux(rejected);
-}
-
-std::string find_module(const DebugFileQuery& query, const std::string& name) { return DebugFiles(query).module(name, {}); }
-
 }  // namespace kvm

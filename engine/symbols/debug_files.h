@@ -42,8 +42,4 @@ class DebugFiles {
   mutable std::map<std::string, Listing> listings_;  // by folder
 };
 
-// For a single question.
-std::string find_vmlinux(const DebugFileQuery& query, std::vector<std::string>& rejected);
-std::string find_module(const DebugFileQuery& query, const std::string& name);
-
 }  // namespace kvm
