@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <utility>
 
+#include "engine/integers.h"
 #include "engine/symbols/elf_file.h"
 #include "stub/report_text.h"
 
@@ -126,6 +127,23 @@ std::string libraries_xml(Shared::State& shared) {
         xml += library_xml(module, file->second, nowhere);
   }
   return xml + "</library-list>\n";
+}
+
+// System V ABI, "Program Header": the table's place in the ELF header, then p_type and p_vaddr of each entry.
+std::optional<std::uint64_t> first_segment(const std::string& path) {
+  const auto elf = ElfFile::open(path);
+  if (!elf) return std::nullopt;
+  const bool wide = elf->is_64();
+  auto number = [&](std::uint64_t offset, std::size_t bytes) -> std::uint64_t {
+    const Bytes field = elf->file().view(offset, bytes);
+    return field.size() == bytes ? load_unsigned(field, elf->order()) : 0;
+  };
+  const std::size_t word = wide ? 8 : 4;
+  const std::uint64_t table = number(wide ? 32 : 28, word), entry = number(wide ? 54 : 42, 2), count = number(wide ? 56 : 44, 2);
+  constexpr std::uint64_t loadable = 1;  // PT_LOAD
+  for (std::uint64_t i = 0; i < count; ++i)
+    if (const std::uint64_t at = table + i * entry; number(at, 4) == loadable) return number(at + (wide ? 16 : 8), word);
+  return std::nullopt;
 }
 
 std::span<const OsTable> os_tables() { return tables; }

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "engine/integers.h"
+#include "stub/documents.h"
 #include "stub/handlers.h"
 
 namespace kvm::rsp {
@@ -54,6 +55,11 @@ const File* opened(const Session::State& s, std::uint64_t descriptor) {
 }  // namespace
 
 std::string Shared::State::vmlinux() const { return kernel.vmlinux().empty() ? "" : absolute(kernel.vmlinux()); }
+
+std::optional<std::uint64_t> Shared::State::image_segment() {
+  std::call_once(segment_found_, [&] { segment_ = first_segment(kernel.vmlinux()); });
+  return segment_;
+}
 
 const std::map<std::string, std::string>& Shared::State::module_files() {
   std::call_once(modules_found_, [&] {

@@ -82,8 +82,13 @@ Reply kill(State& s, Args) {
 // An empty reply would make gdb try `R` and then take later replies for the wrong ones.
 Reply cannot_run(State&, Args) { return fail(Errc::bad_request, "this is a crash dump, nothing can be started"); }
 
-// KASLR.  All three, also when they are 0: the only form that both clients heed.
-Reply offsets(State& s, Args) { return fmt::format("Text={0:x};Data={0:x};Bss={0:x}", s.kernel().map().slide); }
+// KASLR.  The form with three sections is the only one that lldb heeds.  gdb would then move .text, .data and .bss but not
+// .rodata or .init.text; told where the first segment is, it moves all sections (gdb's remote_target::get_offsets).
+Reply offsets(State& s, Args) {
+  const std::uint64_t slide = s.kernel().map().slide;
+  const auto segment = s.client == Client::gdb ? s.shared.image_segment() : std::nullopt;
+  return segment ? fmt::format("TextSeg={:x}", *segment + slide) : fmt::format("Text={0:x};Data={0:x};Bss={0:x}", slide);
+}
 
 Reply features(State& s, Args args) {
   constexpr std::string_view annex = "target.xml:";

@@ -8,6 +8,9 @@ namespace kvm::rsp {
 // gdb manual, "Library List Format": modules for which a file with symbols was found.
 std::string libraries_xml(Shared::State& shared);
 
+// Link address of the first loadable segment of an ELF file; none when it has no segments.
+std::optional<std::uint64_t> first_segment(const std::string& path);
+
 // One table of `info os` (gdb manual, "Operating System Information").
 struct OsTable {
   std::string_view name, description;

@@ -72,11 +72,13 @@ struct Shared::State {
   const File* file(const std::string& name);
   const std::map<std::string, std::string>& module_files();  // module name to absolute path
   std::string vmlinux() const;  // absolute path; empty: none
+  std::optional<std::uint64_t> image_segment();  // link address of the vmlinux's first segment
 
  private:
   std::mutex lock_;
   std::map<std::string, std::optional<File>> files_;
-  std::once_flag modules_found_;
+  std::once_flag modules_found_, segment_found_;
+  std::optional<std::uint64_t> segment_;
   std::map<std::string, std::string> module_files_;
 };
 
