@@ -61,13 +61,15 @@ def check_modules(env, dump):
 def symbols(crash):
     """Some of kallsyms, evenly, and all of the modules' own: only names that mean one address in the kernel's own range.
 
-    Sections' marks for modules (`_note_10`) and what BPF and kprobes make at run time are in no file.
+    Names like .LC0 are the compiler's labels: vmlinux has many of each.  What BPF and kprobes make at run time is in no file.  qdisc_tx_busylock_key of a module is an empty structure, alone in an
+    empty .bss: /sys has no address for an empty section, and neither has the module's list of sections.
     """
     loaded = {line.split()[0] for line in crash.lines("modules")}
     count = {}
     for _, _, name, _ in crash.kallsyms():
         count[name] = count.get(name, 0) + 1
-    rows = [row for row in crash.kallsyms() if count[row[2]] == 1 and row[0] >= 0xFFFFFFFF80000000 and "$" not in row[2]]
+    rows = [row for row in crash.kallsyms() if count[row[2]] == 1 and row[0] >= 0xFFFFFFFF80000000
+            and row[2][0] != "." and not (row[3] and row[2].startswith("qdisc_tx_busylock_key"))]
     kernel = [row for row in rows if not row[3]]
     return kernel[:: len(kernel) // SAMPLE] + [row for row in rows if row[3] in loaded]
 
