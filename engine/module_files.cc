@@ -53,7 +53,7 @@ std::string ModuleFiles::path(const Module& module) const { return entry(static_
 
 const Module* ModuleFiles::containing(VirtAddr address) const {
   for (const Module& module : modules_)
-    if (address >= module.base && address - module.base < module.size) return &module;
+    if (module.contains(address)) return &module;
   return nullptr;
 }
 

@@ -30,12 +30,23 @@ struct ModuleSection {
   std::string name;
   VirtAddr address;
 };
+struct ModuleArea {
+  VirtAddr base;
+  std::uint64_t size = 0;
+};
 struct Module {
   std::string name;
   VirtAddr base;                   // of its text
   std::uint64_t size = 0;          // all its memory, in bytes
+  std::vector<ModuleArea> areas;   // that memory; empty: one piece from `base`
   std::vector<ModuleSection> sections;
   std::string build_id;            // hex; empty: not known
+
+  bool contains(VirtAddr address) const {
+    for (const ModuleArea& area : areas)
+      if (address >= area.base && address - area.base < area.size) return true;
+    return areas.empty() && address >= base && address - base < size;
+  }
 };
 
 // One CPU of the machine when it died.

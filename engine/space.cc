@@ -17,6 +17,12 @@ Extent clip(Extent extent, VirtAddr first, VirtAddr last) {
   return extent;
 }
 
+// What one mapping says about an address that it covers.
+Result<Extent> answer(const PhysicalMemory& memory, const Mapping& mapping, VirtAddr address) {
+  if (const auto* linear = std::get_if<Linear>(&mapping.how)) return Extent{mapping.first, mapping.last, linear->base, {}};
+  return clip(TRY(walk(memory, std::get<PageTable>(mapping.how), address)), mapping.first, mapping.last);
+}
+
 // A mapping that stands in for missing tables answers for one small page only: the next page's tables may be there.
 constexpr std::uint64_t stand_in_bytes = 4096;
 
@@ -34,14 +40,10 @@ Result<Extent> AddressSpace::extent_at(VirtAddr address) const {
       else hole_last = std::min(hole_last, mapping.first - 1);
       continue;
     }
-    if (const auto* linear = std::get_if<Linear>(&mapping.how)) {
-      Extent whole{mapping.first, mapping.last, linear->base, {}};
-      if (!missing) return clip(whole, hole_first, hole_last);
-      const VirtAddr page{address.raw & ~(stand_in_bytes - 1)};
-      return clip(whole, std::max(hole_first, page), std::min(hole_last, page + (stand_in_bytes - 1)));
-    }
-    auto extent = walk(*memory_, std::get<PageTable>(mapping.how), address);
-    if (extent) return clip(*extent, std::max(mapping.first, hole_first), std::min(mapping.last, hole_last));
+    auto extent = answer(*memory_, mapping, address);
+    if (extent && !missing) return clip(*extent, hole_first, hole_last);
+    const VirtAddr page{address.raw & ~(stand_in_bytes - 1)};
+    if (extent) return clip(*extent, std::max(hole_first, page), std::min(hole_last, page + (stand_in_bytes - 1)));
     if (!missing) missing = extent.error();
   }
   if (missing) return tl::unexpected(*missing);

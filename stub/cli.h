@@ -19,6 +19,8 @@ struct Opening {
 };
 // `vmlinux_position`: the vmlinux may follow the dump; otherwise it is given with --vmlinux.
 void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position);
+// Which tasks become a debugger's threads.
+void add_threads(CLI::App& command, std::string& choice);
 Result<Kernel> open(const Opening& opening);
 // The same choice of dump and symbols as arguments for another `inquest`.
 std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kernel);

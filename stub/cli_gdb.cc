@@ -101,9 +101,8 @@ void add_gdb(CLI::App& app, int& status, const std::vector<std::string>& client)
   auto request = std::make_shared<Request>();
   CLI::App* command = app.add_subcommand("gdb", "Start gdb on the dump: every task is a thread with its own backtrace");
   add_opening(*command, request->opening, true);
-  command->add_option("--gdb", request->gdb, "The gdb to start");
-  command->add_option("--threads", request->threads, "Which tasks become threads: all, user, cpus")
-      ->check(CLI::IsMember({"all", "user", "cpus"}).description(""))->default_str("all");
+  command->add_option("--gdb", request->gdb, "The gdb to start")->type_name("PROGRAM");
+  add_threads(*command, request->threads);
   command->footer("\nWords after -- go to gdb: inquest gdb vmcore -- -batch -ex bt");
   command->callback([request, &status, &client] {
     request->client = client;

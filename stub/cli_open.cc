@@ -29,17 +29,30 @@ Result<std::optional<std::uint64_t>> number(const std::string& option, std::stri
 }  // namespace
 
 void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position) {
-  command.add_option("DUMP", opening.dump, "The crash dump: ELF vmcore, kdump-compressed, flattened, LiME or raw")->required();
-  if (vmlinux_position) command.add_option("VMLINUX", opening.vmlinux, "The kernel's debug file; found by build id when not given");
+  command.add_option("DUMP", opening.dump, "The crash dump: ELF vmcore, kdump-compressed, flattened, LiME or raw")->type_name("")->required();
   const char* group = "Dump and symbols";
-  if (!vmlinux_position) command.add_option("--vmlinux", opening.vmlinux, "The kernel's debug file")->group(group);
-  command.add_option("--symbols", opening.symbol_dirs, "Folder with debug files; may be repeated")->group(group)->take_all()->allow_extra_args(false);
-  command.add_option("--part", opening.parts, "Another file of a split dump; may be repeated")->group(group)->take_all()->allow_extra_args(false);
-  command.add_option("--format", opening.format, "Dump format: elf, kdump, lime, raw")->group(group);
-  command.add_option("--arch", opening.arch, "Processor, where the file does not say it")->group(group);
-  command.add_option("--os", opening.os, "Operating system: linux")->group(group);
-  command.add_option("--slide", opening.slide, "KASLR slide of the kernel image")->group(group);
-  command.add_option("--phys-base", opening.phys_base, "Physical address of the kernel image's base")->group(group);
+  auto add = [&](const char* name, auto& value, const char* type, const char* help) {
+    auto* option = command.add_option(name, value, help)->group(group)->type_name(type);
+    if constexpr (!std::is_same_v<decltype(value), std::string&>) option->take_all()->allow_extra_args(false)->expected(1);
+  };
+  if (vmlinux_position)
+    command.add_option("VMLINUX", opening.vmlinux, "The kernel's debug file; found by build id when not given")->type_name("");
+  else add("--vmlinux", opening.vmlinux, "FILE", "The kernel's debug file");
+  add("--symbols", opening.symbol_dirs, "DIR", "Folder with debug files; may be repeated");
+  add("--part", opening.parts, "FILE", "Another file of a split dump; may be repeated");
+  add("--format", opening.format, "NAME", "Dump format: elf, kdump, lime, raw");
+  add("--arch", opening.arch, "NAME", "Processor, where the file does not say it");
+  add("--os", opening.os, "NAME", "Operating system: linux");
+  add("--slide", opening.slide, "N", "KASLR slide of the kernel image");
+  add("--phys-base", opening.phys_base, "N", "Physical address of the kernel image's base");
+}
+
+void add_threads(CLI::App& command, std::string& choice) {
+  const auto known = [](const std::string& word) {
+    return word == "all" || word == "user" || word == "cpus" ? std::string() : "'" + word + "' is none of all, user, cpus";
+  };
+  command.add_option("--threads", choice, "Which tasks become threads: all, user (no kernel threads), cpus (what ran)")
+      ->type_name("WHICH")->check(known)->capture_default_str();
 }
 
 Result<Kernel> open(const Opening& opening) {

@@ -114,11 +114,11 @@ void add_read(CLI::App& app, int& status) {
   auto request = std::make_shared<Request>();
   CLI::App* command = app.add_subcommand("read", "Print memory, or write it to a file");
   add_opening(*command, request->opening, false);
-  command->add_option("ADDRESS", request->address, "Where: a number or a symbol, with +OFFSET")->required();
-  command->add_option("LENGTH", request->length, "How many bytes")->required();
+  command->add_option("ADDRESS", request->address, "Where: a number or a symbol, with +OFFSET")->type_name("")->required();
+  command->add_option("LENGTH", request->length, "How many bytes")->type_name("")->required();
   auto* physical = command->add_flag("--physical", request->physical, "ADDRESS is a physical address");
-  command->add_option("--pid", request->pid, "ADDRESS is in this process's memory")->excludes(physical);
-  command->add_option("--output", request->output, "Write the bytes to this file, - for standard output");
+  command->add_option("--pid", request->pid, "ADDRESS is in this process's memory")->type_name("PID")->excludes(physical);
+  command->add_option("--output", request->output, "Write the bytes to this file, - for standard output")->type_name("FILE");
   command->callback([request, &status] { status = run(*request); });
 }
 

@@ -42,7 +42,7 @@ void add_reports(CLI::App& app, int& status) {
     add_opening(*command, request->opening, report.arguments.empty());
     if (!report.arguments.empty()) {
       const std::string name(report.arguments.substr(0, report.arguments.find("...")));
-      command->add_option(name, request->words, "What to look up; may be repeated")->required();
+      command->add_option(name, request->words, "What to look up; may be repeated")->type_name("")->required();
     }
     command->add_flag("--json", request->json, "Print JSON");
     command->callback([&report, request, &status] { status = run(report, *request); });

@@ -1,8 +1,6 @@
 // `inquest serve`: the dump for any debugger that speaks the GDB remote protocol.
 #include <fmt/format.h>
 
-#include <map>
-
 #include "stub/cli.h"
 #include "stub/server.h"
 
@@ -12,14 +10,17 @@ namespace {
 struct Request {
   Opening opening;
   rsp::ServerOptions server;
-  rsp::Settings settings;
+  std::string threads = "all";
 };
 
 int run(Request& request) {
   auto kernel = open(request.opening);
   if (!kernel) return complain(kernel.error());
   print_remarks(*kernel);
-  const rsp::Shared shared(*kernel, request.settings);
+  rsp::Settings settings;
+  if (request.threads == "user") settings.threads = rsp::ThreadChoice::user;
+  if (request.threads == "cpus") settings.threads = rsp::ThreadChoice::cpus;
+  const rsp::Shared shared(*kernel, settings);
   request.server.on_listening = [&](const std::string& where) {
     fmt::print(stderr, "inquest: serving {}; in gdb: target remote {}\n", request.opening.dump, where);
   };
@@ -34,16 +35,13 @@ void add_serve(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("serve", "Serve the dump to gdb, an IDE or any other GDB-remote client");
   add_opening(*command, request->opening, true);
   request->server.listen = "127.0.0.1:1234";
-  auto* listen = command->add_option("--listen", request->server.listen, "HOST:PORT or unix:PATH")->capture_default_str();
+  auto* listen = command->add_option("--listen", request->server.listen, "HOST:PORT or unix:PATH")->type_name("WHERE")->capture_default_str();
   command->add_flag("--stdio", request->server.stdio, "Serve one client on standard input and output")->excludes(listen);
   command->add_flag("--once", request->server.once, "End when the first client has left");
   command->add_flag("--allow-remote", request->server.allow_remote,
                     "Listen on other than this machine's own addresses; whoever can connect can read the whole dump");
-  command->add_option("--trace", request->server.trace, "Write the conversation to this file");
-  const std::map<std::string, rsp::ThreadChoice> choices{
-      {"all", rsp::ThreadChoice::all}, {"user", rsp::ThreadChoice::user}, {"cpus", rsp::ThreadChoice::cpus}};
-  command->add_option("--threads", request->settings.threads, "Which tasks become threads: all, user, cpus")
-      ->transform(CLI::CheckedTransformer(choices).description(""))->default_str("all");
+  command->add_option("--trace", request->server.trace, "Write the conversation to this file")->type_name("FILE");
+  add_threads(*command, request->threads);
   command->callback([request, &status] { status = run(*request); });
 }
 

@@ -16,9 +16,12 @@ extern "C" void file_shrank(int) {
   _exit(kvm::cli::failed);
 }
 
-int report(const CLI::ParseError& error, const CLI::App& app) {
+int report(const CLI::ParseError& error, const CLI::App& app, std::string_view first) {
   if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-  std::fprintf(stderr, "inquest: %s\nTry 'inquest --help'.\n", error.what());
+  if (!first.empty() && !first.starts_with("-") && app.get_subcommands([&](const CLI::App* command) { return command->get_name() == first; }).empty())
+    std::fprintf(stderr, "inquest: '%s' is not a command\n", std::string(first).c_str());
+  else std::fprintf(stderr, "inquest: %s\n", error.what());
+  std::fprintf(stderr, "Try 'inquest --help'.\n");
   return kvm::cli::usage;
 }
 
@@ -45,7 +48,7 @@ int main(int argc, char** argv) {
     app.parse(own, argv);
     if (!client.empty() && !app.got_subcommand("gdb")) throw CLI::ExtrasError(std::vector<std::string>{"--"});
   } catch (const CLI::ParseError& error) {
-    return report(error, app);
+    return report(error, app, own > 1 ? argv[1] : "");
   } catch (const std::exception& error) {  // out of memory and the like: nothing of ours throws
     return kvm::cli::complain(error.what());
   }

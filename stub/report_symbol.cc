@@ -21,7 +21,7 @@ struct Found {
 const Module* module_at(const Kernel& kernel, VirtAddr address) {
   const auto& modules = kernel.modules();
   if (!modules) return nullptr;
-  const auto found = std::ranges::find_if(*modules, [&](const Module& module) { return address - module.base < module.size; });
+  const auto found = std::ranges::find_if(*modules, [&](const Module& module) { return module.contains(address); });
   return found == modules->end() ? nullptr : &*found;
 }
 

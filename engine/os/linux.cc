@@ -61,9 +61,9 @@ Result<AddressSpace> LinuxModel::user_space(const Task& task) const {
 // A task on a CPU has the CPU's registers.  When that CPU left none, its saved frame is stale and not shown.
 Result<RegisterFile> LinuxModel::registers(const Task& task) const {
   for (const auto& cpu : cpus_) {
-    const bool here = task.on_cpu ? task.cpu == cpu.number : !cpu.online && cpu.current == task.handle;
-    if (here && cpu.registers) return *cpu.registers;
-    if (here && task.on_cpu) return fail(Errc::not_found, "CPU " + std::to_string(cpu.number) + " left no registers in the dump");
+    if (!task.on_cpu || task.cpu != cpu.number) continue;
+    if (cpu.registers) return *cpu.registers;
+    return fail(Errc::not_found, "CPU " + std::to_string(cpu.number) + " left no registers in the dump");
   }
   return os_linux::saved_registers(view_, task.handle);
 }

@@ -28,30 +28,41 @@ VirtAddr run_queue_task(const KernelView& view, VirtAddr per_cpu, std::string_vi
   return Record(view, "rq", VirtAddr{queues->address.raw + per_cpu.raw}).pointer(member).value_or(VirtAddr{});
 }
 
-// How sure we are that the note is this CPU's.
-unsigned match(const KernelView& view, const CpuSlot& cpu, const CpuState& state) {
-  const arch::LinuxLayout* layout = view.arch.linux_layout;
-  if (layout && cpu.per_cpu.raw)
-    for (std::string_view name : layout->per_cpu_registers)
-      if (state.registers.get(name) == cpu.per_cpu.raw) return 3;
-  if (!cpu.current.raw) return 0;
+// What tells a CPU's note from others; 0: not known.
+struct Marks {
+  std::uint64_t per_cpu, stack, pid;
+};
+
+Marks marks_of(const KernelView& view, const CpuSlot& cpu) {
+  Marks marks{cpu.per_cpu.raw, 0, 0};
+  if (!cpu.current.raw) return marks;
   const Record task(view, "task_struct", cpu.current);
-  auto stack = task.pointer("stack");
+  marks.stack = task.number("stack").value_or(0);
+  marks.pid = task.number("pid").value_or(0);
+  return marks;
+}
+
+// How sure we are that the note is this CPU's.
+unsigned match(const arch::Arch& arch, const Marks& cpu, const CpuState& state) {
+  if (arch.linux_layout && cpu.per_cpu)
+    for (std::string_view name : arch.linux_layout->per_cpu_registers)
+      if (state.registers.get(name) == cpu.per_cpu) return 3;
   auto sp = state.registers.get(arch::Role::sp);
   constexpr std::uint64_t stack_bytes = 16384;  // THREAD_SIZE; larger ones match by their lower part
-  if (stack && sp && stack->raw && *sp >= stack->raw && *sp - stack->raw < stack_bytes) return 2;
-  auto pid = task.number("pid");
-  return pid && *pid && *pid == state.pid ? 1 : 0;
+  if (cpu.stack && sp && *sp >= cpu.stack && *sp - cpu.stack < stack_bytes) return 2;
+  return cpu.pid && cpu.pid == state.pid ? 1 : 0;
 }
 
 void assign(const KernelView& view, std::vector<CpuSlot>& cpus, std::vector<CpuState> states) {
   std::vector<bool> used(states.size());
+  std::vector<Marks> marks;
+  for (const CpuSlot& cpu : cpus) marks.push_back(marks_of(view, cpu));
   for (unsigned wanted = 3; wanted >= 1; --wanted)
-    for (CpuSlot& cpu : cpus)
-      for (std::size_t i = 0; i < states.size() && !cpu.registers; ++i)
-        if (!used[i] && match(view, cpu, states[i]) == wanted) {
+    for (std::size_t cpu = 0; cpu < cpus.size(); ++cpu)
+      for (std::size_t i = 0; i < states.size() && !cpus[cpu].registers; ++i)
+        if (!used[i] && match(view.arch, marks[cpu], states[i]) == wanted) {
           used[i] = true;
-          cpu.registers = states[i].registers;
+          cpus[cpu].registers = states[i].registers;
         }
   // The rest in order, when there is one note for each online CPU that is left.
   std::vector<CpuSlot*> left;

@@ -36,7 +36,7 @@ Result<Ring> open_ring(const KernelView& view) {
 
 // The text of a record: its block starts with the record's id; one that would cross the ring's end starts at its beginning.
 std::string read_text(const KernelView& view, const Ring& ring, std::uint64_t begin, std::uint64_t next, std::uint64_t length) {
-  if (begin & 1 || next & 1) return {};  // no data
+  if (begin & 1 || next & 1 || begin >= next) return {};  // no data, or nonsense
   const std::uint64_t size = std::uint64_t{1} << ring.text_bits;
   const bool wraps = begin >> ring.text_bits != next >> ring.text_bits && (next & (size - 1)) != 0;
   const std::uint64_t offset = wraps ? 0 : begin & (size - 1);
@@ -73,7 +73,7 @@ std::optional<LogLine> read_record(const KernelView& view, const Ring& ring, std
 Result<std::vector<LogLine>> read_log(const KernelView& view) {
   const Ring ring = TRY(open_ring(view));
   const std::uint64_t id_mask = (std::uint64_t{1} << (ring.word * 8 - 2)) - 1;
-  const std::uint64_t count = std::min(((ring.head - ring.tail) & id_mask) + 1, most_records);
+  const std::uint64_t count = std::min({((ring.head - ring.tail) & id_mask) + 1, std::uint64_t{1} << ring.count_bits, most_records});
   std::vector<LogLine> lines;
   for (std::uint64_t i = 0; i < count; ++i)
     if (auto line = read_record(view, ring, (ring.tail + i) & id_mask)) lines.push_back(std::move(*line));

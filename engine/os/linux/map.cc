@@ -29,11 +29,12 @@ std::optional<std::uint64_t> link_address(const OsInput& in, std::string_view na
 // The first mapped address in the window where the image can lie is _text: the kernel unmaps what is before it.
 std::optional<Extent> first_of_image(const OsInput& in, const PageTable& table) {
   const arch::LinuxLayout& layout = layout_of(in);
-  const VirtAddr end{layout.image_base + layout.image_size};
-  for (VirtAddr at{layout.image_base}; at < end;) {
+  const VirtAddr last{layout.image_base + (layout.image_size - 1)};
+  for (VirtAddr at{layout.image_base};;) {
     auto extent = walk(*in.dump.memory, table, at);
     if (!extent) return std::nullopt;
     if (extent->phys) return *extent;
+    if (extent->last >= last) break;  // a hole may reach to 2^64
     at = extent->last + 1;
   }
   return std::nullopt;
@@ -110,7 +111,8 @@ std::vector<Mapping> mappings_of(const OsInput& in, const Anchor& anchor) {
   maps.push_back({{layout.image_base}, {layout.image_base + layout.image_size - 1}, Linear{{anchor.phys_base}}, "kernel image"});
   for (const SegmentHint& hint : in.dump.segments) {
     const bool in_image = hint.virt.raw >= layout.image_base;
-    if (hint.size && !in_image) maps.push_back({hint.virt, hint.virt + (hint.size - 1), Linear{hint.phys}, "dump segment"});
+    const bool fits = hint.size && (hint.virt + (hint.size - 1)) >= hint.virt;
+    if (fits && !in_image) maps.push_back({hint.virt, hint.virt + (hint.size - 1), Linear{hint.phys}, "dump segment"});
   }
   return maps;
 }

@@ -1,6 +1,4 @@
 // Loaded modules and where each of their sections lies.
-#include <algorithm>
-
 #include "engine/integers.h"
 #include "engine/os/linux/list.h"
 #include "engine/os/linux/model.h"
@@ -8,17 +6,12 @@
 namespace kvm::os_linux {
 namespace {
 
-constexpr std::uint64_t most_sections = 4096, memory_kinds = 7;  // enum mod_mem_type
-
-struct Area {
-  VirtAddr base;
-  std::uint64_t size;
-};
+constexpr std::uint64_t most_modules = 1 << 14, most_sections = 4096, memory_kinds = 7;  // enum mod_mem_type
 
 // Since v6.4 a module's memory is an array by purpose, text first; before that two layouts (v4.5), before that plain
 // members.  Areas that were freed after start-up have no size.
-std::vector<Area> read_areas(const Record& module) {
-  std::vector<Area> areas;
+std::vector<ModuleArea> read_areas(const Record& module) {
+  std::vector<ModuleArea> areas;
   auto add = [&](const std::string& base, const std::string& size) {
     areas.push_back({module.pointer(base).value_or(VirtAddr{}), module.number(size).value_or(0) & 0xffff'ffff});
   };
@@ -37,27 +30,32 @@ std::vector<Area> read_areas(const Record& module) {
   return areas;
 }
 
-// sysfs goes on showing the addresses of freed sections, where another module may lie by now.
-bool alive(const std::vector<Area>& areas, VirtAddr address) {
-  return std::ranges::any_of(areas, [&](const Area& area) { return address >= area.base && address - area.base < area.size; });
+// Since v6.14 only the group's array of pointers says how many attributes there are: it ends with a null.
+std::uint64_t count_sections(const KernelView& view, const Record& attributes) {
+  if (auto count = attributes.number("nsections")) return std::min(*count, most_sections);
+  auto pointers = attributes.first_number({"grp.bin_attrs", "grp.bin_attrs_new"});
+  std::uint64_t count = 0;
+  while (pointers && count < most_sections && view.pointer_at(VirtAddr{*pointers} + count * view.arch.pointer_bytes).value_or(VirtAddr{}).raw) ++count;
+  return count;
 }
 
-// sysfs keeps each section's name and address; the attribute lost its wrapper in v6.14.
-void read_sections(const KernelView& view, const Record& module, const std::vector<Area>& areas, Module& out) {
+// sysfs keeps each section's name and address; the attribute lost its wrapper in v6.14.  It goes on showing the addresses of
+// freed sections, where another module may lie by now.
+void read_sections(const KernelView& view, const Record& module, Module& out) {
   auto attributes = module.follow("sect_attrs", "module_sect_attrs");
   if (!attributes || !attributes->address().raw) return;
   const bool wrapped = view.types.size_of("module_sect_attr").has_value();
   const std::string type = wrapped ? "module_sect_attr" : "bin_attribute";
   auto array = attributes->address_of("attrs");
   auto stride = view.types.size_of(type);
-  const std::uint64_t count = std::min(attributes->number("nsections").value_or(most_sections), most_sections);
-  for (std::uint64_t i = 0; array && stride && i < count; ++i) {
+  const std::uint64_t count = array && stride ? count_sections(view, *attributes) : 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
     const Record section(view, type, *array + i * *stride);
-    auto name = section.pointer(wrapped ? "battr.attr.name" : "attr.name");
+    auto name = wrapped ? section.first_number({"battr.attr.name", "name"}) : section.number("attr.name");  // v5.8
     auto address = section.pointer(wrapped ? "address" : "private");
-    if (!name || !address || !name->raw) break;
-    if (!alive(areas, *address)) continue;
-    if (auto text = view.text_at(*name, 128)) out.sections.push_back({*text, *address});
+    if (!name || !address || !*name) break;
+    if (!out.contains(*address)) continue;
+    if (auto text = view.text_at({*name}, 128)) out.sections.push_back({*text, *address});
   }
 }
 
@@ -95,12 +93,13 @@ Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std
     auto name = record.text("name");
     auto state = record.number("state");
     if (!name || (unformed && state && static_cast<std::int64_t>(*state) == *unformed)) return;
+    if (modules.size() == most_modules) return;
     Module module;
     module.name = *name;
-    const std::vector<Area> areas = read_areas(record);
-    module.base = areas.front().base;
-    for (const Area& area : areas) module.size += area.size;
-    read_sections(view, record, areas, module);
+    module.areas = read_areas(record);
+    module.base = module.areas.front().base;
+    for (const ModuleArea& area : module.areas) module.size += area.size;
+    read_sections(view, record, module);
     module.build_id = read_build_id(view, module);
     modules.push_back(std::move(module));
   });

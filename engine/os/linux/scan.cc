@@ -48,11 +48,15 @@ void scan_chunk(std::string_view chunk, ImageFacts& facts) {
 ImageFacts scan_image(const AddressSpace& space, VirtAddr text) {
   ImageFacts facts;
   std::vector<std::uint8_t> chunk(1 << 20);
-  constexpr std::size_t overlap = 4096;  // a text may straddle two chunks
-  for (std::uint64_t at = 0; at < image_limit && (facts.release.empty() || facts.build_id.empty()); at += chunk.size() - overlap) {
+  constexpr std::uint64_t page_bytes = 4096;  // chunks overlap by one: a text may straddle two
+  for (std::uint64_t at = 0; at < image_limit && (facts.release.empty() || facts.build_id.empty());) {
     auto got = space.read(text + at, chunk);
     if (got) scan_chunk(text_of(Bytes(chunk).first(*got)), facts);
     else if (got.error().code == Errc::not_mapped && at > (64u << 20)) break;
+    // A page that is not there ends a read: the gap between text and read-only data is given back, and what is behind it
+    // matters.
+    const std::uint64_t read = got.value_or(0) & ~(page_bytes - 1);
+    at += read == chunk.size() ? read - page_bytes : read + page_bytes;
   }
   return facts;
 }
@@ -61,7 +65,8 @@ void scan_vmcoreinfo(const PhysicalMemory& memory, std::uint64_t page_size, cons
   constexpr std::string_view start = "OSRELEASE=";
   std::string page(page_size, '\0');
   for (const PhysRange& range : memory.ranges()) {
-    for (std::uint64_t at = 0; at < range.size; at += page_size) {
+    const std::uint64_t before = -range.first.raw & (page_size - 1);  // ranges may begin inside a page
+    for (std::uint64_t at = before; at < range.size; at += page_size) {
       auto head = memory.read(range.first + at, {reinterpret_cast<std::uint8_t*>(page.data()), start.size()});
       if (!head || !page.starts_with(start)) continue;
       auto got = memory.read(range.first + at, {reinterpret_cast<std::uint8_t*>(page.data()), page.size()});

@@ -16,7 +16,7 @@ char state_letter(std::uint64_t state, std::uint64_t exit_state) {
   unsigned index = 0;
   for (std::uint64_t bits = (state | exit_state) & task_report; bits; bits >>= 1) ++index;
   if ((state & task_idle) == task_idle) index = 8;
-  else if (state & (task_rtlock_wait | task_frozen)) index = 2;
+  if (state & (task_rtlock_wait | task_frozen)) index = 2;
   return state_letters[index];
 }
 
@@ -82,11 +82,16 @@ class Collector {
     auto signal = record.follow("signal", "signal_struct");
     auto node = record.member("thread_node");
     auto head = signal && signal->address().raw ? signal->address_of("thread_head") : fail(Errc::not_found);
-    if (node && head) note(walk_list(view_, *head, node->offset, [&](VirtAddr at) { add(at); }), "a process's threads");
+    if (node && head) add_threads(*head, node->offset);
     add(leader);
     auto group = record.member("thread_group");
-    if (!(node && head) && group)
-      note(walk_list(view_, leader + group->offset, group->offset, [&](VirtAddr at) { add(at); }), "a process's threads");
+    if (!(node && head) && group) add_threads(leader + group->offset, group->offset);
+  }
+
+  // Each list once: the table of process ids names every thread.
+  void add_threads(VirtAddr head, std::uint64_t offset) {
+    if (heads_.insert(head.raw).second && !nodes_.contains(head.raw))
+      note(walk_list(view_, head, offset, nodes_, [&](VirtAddr at) { add(at); }), "a process's threads");
   }
 
   void note(const std::string& why, std::string_view list) {
@@ -103,7 +108,7 @@ class Collector {
   const KernelView& view_;
   std::vector<std::string>& remarks_;
   std::vector<Task> tasks_;
-  std::unordered_set<std::uint64_t> seen_;
+  std::unordered_set<std::uint64_t> seen_, heads_, nodes_;  // tasks; thread lists and what is on them
   std::size_t damaged_ = 0, broken_ = 0;
   std::string first_damage_;
 };
@@ -127,7 +132,8 @@ Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<C
   for (Task& task : tasks)
     for (const CpuSlot& cpu : cpus) {
       if (cpu.idle == task.handle) task.idle = true, task.cpu = cpu.number;
-      if (cpu.current != task.handle || !cpu.online) continue;
+      // A panic takes the other CPUs offline; what they ran is still theirs.
+      if (cpu.current != task.handle) continue;
       task.on_cpu = true;
       task.cpu = cpu.number;
       task.crashed = panicked == cpu.number;
