@@ -1,5 +1,6 @@
 // Times one layer at a time and prints `NAME VALUE` lines; tests/bench/run compares and explains.
 //   engine_bench read DUMP [FORMAT]       every dumped page once, in order: pages, seconds; for ELF memcpy's own speed
+//   engine_bench pages DUMP               the dumped pages, as `first count` in 4 KiB pages
 //   engine_bench open DUMP                opening alone: seconds
 //   engine_bench session DUMP VMLINUX     4 KiB memory packets, warm: microseconds each
 //   engine_bench walk DUMP VMLINUX        translations, warm: nanoseconds each
@@ -36,7 +37,7 @@ int complain(const Error& error) {
 constexpr std::size_t chunk_bytes = 1 << 20;
 
 // Every page that is there, in large reads where pages follow each other.
-std::uint64_t read_all(const PhysicalMemory& memory, std::vector<std::uint8_t>& chunk, std::uint64_t& end) {
+std::uint64_t read_all(const PhysicalMemory& memory, std::vector<std::uint8_t>& chunk) {
   std::uint64_t pages = 0;
   for (const PhysRange& range : memory.ranges()) {
     for (std::uint64_t at = 0; at < range.size;) {
@@ -44,7 +45,6 @@ std::uint64_t read_all(const PhysicalMemory& memory, std::vector<std::uint8_t>& 
       pages += got.value_or(0) / 4096;
       at += got ? std::max<std::uint64_t>(*got, 4096) : 4096;
     }
-    end = std::max(end, range.first.raw + range.size);
   }
   return pages;
 }
@@ -64,18 +64,34 @@ int bench_read(const std::string& path, const std::string& format) {
   auto dump = open_dump(path, format, {});
   if (!dump) return complain(dump.error());
   std::vector<std::uint8_t> chunk(chunk_bytes);
-  std::uint64_t pages = 0, end = 0;
+  std::uint64_t pages = 0;
   double best = 1e9, copy = 1e9;
   const bool plain = !dump->memory->ranges().empty() && !dump->memory->view(dump->memory->ranges().front().first).empty();
   for (int round = 0; round < 5; ++round) {
     const double from = now();
-    pages = read_all(*dump->memory, chunk, end);
+    pages = read_all(*dump->memory, chunk);
     best = std::min(best, now() - from);
     if (plain) copy = std::min(copy, copy_all(*dump->memory, chunk));
     if (best > 2) break;
   }
-  fmt::print("pages {}\nseconds {:.6f}\nend {}\n", pages, best, end);
+  fmt::print("pages {}\nseconds {:.6f}\n", pages, best);
   if (plain) fmt::print("memcpy {:.6f}\n", copy);
+  return 0;
+}
+
+int print_pages(const std::string& path) {
+  auto dump = open_dump(path, "", {});
+  if (!dump) return complain(dump.error());
+  std::uint8_t byte = 0;
+  for (const PhysRange& range : dump->memory->ranges()) {
+    std::uint64_t first = 0, count = 0;
+    for (std::uint64_t at = range.first.raw; at < range.first.raw + range.size; at += 4096) {
+      const bool there = dump->memory->read(PhysAddr{at}, {&byte, 1}).has_value();
+      if (there && count++ == 0) first = at / 4096;
+      if (!there && count) fmt::print("{} {}\n", first, std::exchange(count, 0));
+    }
+    if (count) fmt::print("{} {}\n", first, count);
+  }
   return 0;
 }
 
@@ -142,9 +158,10 @@ int bench_walk(const std::string& dump, const std::string& vmlinux) {
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (words.size() >= 2 && words[0] == "read") return bench_read(words[1], words.size() > 2 ? words[2] : "");
+  if (words.size() == 2 && words[0] == "pages") return print_pages(words[1]);
   if (words.size() == 2 && words[0] == "open") return bench_open(words[1]);
   if (words.size() == 3 && words[0] == "session") return bench_session(words[1], words[2]);
   if (words.size() == 3 && words[0] == "walk") return bench_walk(words[1], words[2]);
-  fmt::print(stderr, "usage: engine_bench read|open DUMP, or session|walk DUMP VMLINUX\n");
+  fmt::print(stderr, "usage: engine_bench read|pages|open DUMP, or session|walk DUMP VMLINUX\n");
   return 2;
 }
