@@ -1,8 +1,9 @@
 #!/bin/sh
-# debuginfod.sh CHECKER [FILE]: a real server on the loopback serves FILE (a small program by default); CHECKER, which
-# prints the path that fetch_debug_file gives for a build id, must fetch it.  Skips (77) where there is no server program.
+# debuginfod.sh CHECKER [FILE [INQUEST DUMP]]: a real server on the loopback serves FILE (a small program by default); CHECKER,
+# which prints the path that fetch_debug_file gives for a build id, must fetch it.  With INQUEST, the program must then list
+# DUMP's tasks with nothing but the server to get the vmlinux FILE from.  Skips (77) where there is no server program.
 set -eu
-checker=$1 file=${2:-}
+checker=$1 file=${2:-} inquest=${3:-} dump=${4:-}
 command -v debuginfod >/dev/null && command -v readelf >/dev/null || exit 77
 
 work=$(mktemp -d)
@@ -32,6 +33,11 @@ for attempt in $(seq 60); do
   if path=$("$checker" "$id" 2>/dev/null); then
     cmp "$path" "$file"
     echo "fetched $id (attempt $attempt)"
+    test -n "$inquest" || exit 0
+    rm -rf "$work/cache"
+    "$inquest" ps "$dump" >"$work/ps"
+    grep -q kthreadd "$work/ps"
+    echo "listed $(wc -l <"$work/ps") tasks of $dump with the fetched vmlinux"
     exit 0
   fi
   sleep 0.5
