@@ -2,7 +2,7 @@
 import functools
 import re
 
-from gdb_session import sessions
+from gdb_session import sessions, switch
 from lib import lacks
 
 # The kernel's name for a frame -> gdb's.  kallsyms takes the nearest label, gdb the function that debug information knows.
@@ -138,8 +138,7 @@ def plan(crash, session):
     session.want("info frame", "info frame")
     session.want("locals of ksys_write", "info locals")
     session.want("args of ksys_write", "info args")
-    session.want("find nanosleep", f"python gdb.selected_inferior().threads() and [t.switch() for t in "
-                                   f"gdb.selected_inferior().threads() if t.ptid[1] == {nanosleep}]")
+    session.want("to nanosleep", switch(nanosleep))
     session.want("its frame", "frame function do_nanosleep")
     session.want("timer's task", "printf \"pid = %d \\\"%s\\\"\\n\", t->task->pid, t->task->comm")
     session.want("back", "thread 1")

@@ -43,6 +43,11 @@ def run_gdb(env, commands, target, program=None, timeout=300):
 run_gdb.count = 0
 
 
+def switch(tid):
+    """The command that goes to a task, whatever number gdb has given its thread."""
+    return f"python next(thread for thread in gdb.selected_inferior().threads() if thread.ptid[1] == {tid}).switch()"
+
+
 class Session:
     """Collects commands by key; the first answer wanted runs gdb."""
 
