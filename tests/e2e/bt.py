@@ -77,10 +77,13 @@ def check_all_there(crash, session):
     traces = backtraces(session.output("bt"))
     if missing := crash.stat("stat2").keys() - traces.keys():
         yield f"no backtrace of {sorted(missing)[:10]}"
-    short = {tid for tid, task in crash.stat("stat2").items() if task.name == b"spinning"}  # see check_spinning
+    running = {tid for tid, task in crash.stat("stat2").items() if task.name == b"spinning"}  # see check_spinning
+    dead = {tid for tid, lines in crash.per_task("stack").items() if not lines}
     for tid, frames in traces.items():
-        if len(frames) < 3 and tid not in short:
+        if len(frames) < 3 and tid not in running | dead:
             yield f"task {tid} has {len(frames)} frames"
+        if len(frames) > 2 and tid in dead:
+            yield f"zombie {tid}, whose stack is freed and used by others, has {len(frames)} frames"
 
 
 # From the panic to the entry of the system call.  The names differ a little between the kernels.
