@@ -67,6 +67,20 @@ Result<File> File::open(const std::string& path) {
   return File(std::move(backing), path);
 }
 
+// The mapping is private: only the pages that are changed are copied.
+Result<void> File::overlay(std::uint64_t offset, Bytes bytes) {
+  if (!pieces_.empty() || offset > stored_.size() || bytes.size() > stored_.size() - offset)
+    return fail(Errc::bad_request, path_ + ": an overlay lies outside the file");
+  if (!backing_->mapping) {
+    std::ranges::copy(bytes, backing_->vector.begin() + static_cast<std::ptrdiff_t>(offset));
+    return {};
+  }
+  if (::mprotect(backing_->mapping, backing_->mapped, PROT_READ | PROT_WRITE) != 0) return cannot(path_, std::strerror(errno));
+  std::memcpy(static_cast<std::uint8_t*>(backing_->mapping) + offset, bytes.data(), bytes.size());
+  ::mprotect(backing_->mapping, backing_->mapped, PROT_READ);
+  return {};
+}
+
 File File::from_bytes(std::vector<std::uint8_t> bytes, std::string name) {
   auto backing = std::make_unique<Backing>();
   backing->vector = std::move(bytes);

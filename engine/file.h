@@ -44,6 +44,9 @@ class File {
   int descriptor() const;                                       // -1 when there is none
   bool is_rearranged() const { return rearranged_; }
 
+  // Puts other bytes into what this File shows; the file on disk stays as it is.  For whole files, not rearranged views.
+  Result<void> overlay(std::uint64_t offset, Bytes bytes);
+
   // The bytes that lie contiguously at `offset`: at most `limit`, fewer at a piece's or the file's end, maybe none.
   Bytes view(std::uint64_t offset, std::uint64_t limit = ~std::uint64_t{0}) const;
   // Copies until `out` is full or the bytes end; returns the count.

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "engine/integers.h"
+#include "engine/symbols/elf_file.h"
 #include "stub/documents.h"
 #include "stub/handlers.h"
 
@@ -48,6 +49,18 @@ std::optional<std::array<std::uint64_t, 3>> three_numbers(std::string_view args)
   return numbers;
 }
 
+// A module of Linux 6.4 and later links some of its sections above 0.  gdb then takes a relocatable file's section addresses
+// at their word, all others stay at 0 on top of each other, and functions get each other's names.  Zeros put that right:
+// with them gdb lays the sections out, and our library list says where they are.
+void clear_addresses(File& file) {
+  const auto elf = ElfFile::open(file.path());
+  constexpr std::uint16_t relocatable = 1;  // ET_REL
+  if (!elf || elf->type() != relocatable) return;
+  const std::uint8_t zeros[8] = {};
+  for (const ElfSection& section : elf->sections())
+    if (section.addr != 0) (void)file.overlay(section.header + (elf->is_64() ? 16 : 12), Bytes(zeros, elf->is_64() ? 8 : 4));
+}
+
 const File* opened(const Session::State& s, std::uint64_t descriptor) {
   return descriptor < s.files.size() ? s.files[descriptor] : nullptr;
 }
@@ -80,6 +93,7 @@ const File* Shared::State::file(const std::string& name) {
   auto found = files_.find(name);
   if (found == files_.end()) {
     auto file = File::open(name);
+    if (file && name != vmlinux()) clear_addresses(*file);
     found = files_.emplace(name, file ? std::optional(std::move(*file)) : std::nullopt).first;
   }
   return found->second ? &*found->second : nullptr;

@@ -106,6 +106,7 @@ Result<void> ElfFile::read_sections(std::uint64_t offset, std::uint64_t entry_si
     Cursor cursor(bytes, order_, is_64_);
     name_offsets.push_back(cursor.quad());
     ElfSection section;
+    section.header = offset + i * entry_size;
     section.type = cursor.quad();
     section.flags = cursor.word();
     section.addr = cursor.word();

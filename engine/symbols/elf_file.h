@@ -21,6 +21,7 @@ struct ElfSection {
   std::string name;
   std::uint32_t type = 0, link = 0, info = 0;
   std::uint64_t flags = 0, addr = 0, offset = 0, size = 0, align = 0, entsize = 0;
+  std::uint64_t header = 0;  // offset of its entry in the section table
 };
 
 class ElfFile {
