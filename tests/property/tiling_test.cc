@@ -1,0 +1,134 @@
+// Extents tile the address space: from 0 on, each begins where the one before it ended, and every address inside an
+// extent is answered with that same extent.
+#include <catch2/catch.hpp>
+
+#include <random>
+
+#include "engine/space.h"
+#include "tests/support/page_tables.h"
+
+using namespace kvm;
+using kvm::testing::FakeMemory;
+using kvm::testing::X86Tables;
+
+namespace {
+
+constexpr VirtAddr top{~0ull};
+
+PageTable table_at(const arch::PagingMode& mode, std::uint64_t root) { return {&mode, {root}, {root}, 0, std::endian::little}; }
+
+// A few random pages of every size, gathered so that tables are shared and pages are neighbours.
+void fill(X86Tables& tables, std::mt19937_64& random, unsigned va_bits) {
+  for (int i = 0; i < 24; ++i) {
+    std::uint64_t address = (random() & 3) << 39 | (random() & 3) << 30 | (random() & 7) << 21 | (random() & 7) << 12;
+    if (random() & 1) address |= ~0ull << (va_bits - 1);  // the upper half
+    const std::uint64_t size = i % 3 == 0 ? 0x1000 : i % 3 == 1 ? 0x200000 : 0x40000000;
+    // A large page over a table of smaller ones, and the reverse: whatever comes last holds.
+    if (size == 0x1000 || random() % 4 == 0) tables.map({address & ~(size - 1)}, {(random() & 0xffff) * size}, size, random() & 0x8000000000000067);
+  }
+}
+
+bool same(const Result<Extent>& a, const Extent& b) {
+  return a && a->first == b.first && a->last == b.last && a->phys == b.phys && a->access == b.access;
+}
+
+// One assertion per space: there are many extents, and Catch counts each.
+std::string tiling_problem(const AddressSpace& space, std::mt19937_64& random) {
+  VirtAddr next{0};
+  for (int extents = 0; extents < 100000; ++extents) {
+    auto extent = space.extent_at(next);
+    const std::string at = "at " + std::to_string(next.raw);
+    if (!extent) return at + ": " + to_string(extent.error());
+    if (extent->first != next) return at + ": begins at " + std::to_string(extent->first.raw);
+    if (extent->last < next) return at + ": ends at " + std::to_string(extent->last.raw);
+    const std::uint64_t length = extent->last - extent->first;
+    for (VirtAddr inside : {extent->last, extent->first + (length ? random() % length : 0)})
+      if (!same(space.extent_at(inside), *extent)) return at + ": another extent at " + std::to_string(inside.raw);
+    if (extent->last == top) return {};
+    next = extent->last + 1;
+  }
+  return "too many extents: the walk does not get ahead";
+}
+
+}  // namespace
+
+TEST_CASE("extents tile the address space of random page tables", "[property][space]") {
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    std::mt19937_64 random(seed);
+    INFO("seed " << seed);
+    const bool five = seed & 1;
+    const arch::PagingMode& mode = arch::find("x86_64")->paging[five];
+    FakeMemory memory;
+    X86Tables tables(memory, {0x1000}, five ? 5 : 4, {0x2000});
+    fill(tables, random, mode.va_bits);
+    memory.ram(0, 1ull << 40);  // pages taken for tables read as empty ones
+    CHECK(tiling_problem(AddressSpace(memory, {{{0}, top, table_at(mode, 0x1000), "page tables"}}), random) == "");
+  }
+}
+
+TEST_CASE("extents tile when mappings overlap and others stand in for missing tables", "[property][space]") {
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    std::mt19937_64 random(seed);
+    INFO("seed " << seed);
+    const arch::PagingMode& mode = arch::find("x86_64")->paging[0];
+    FakeMemory memory;
+    X86Tables first(memory, {0x1000}, 4, {0x2000});
+    fill(first, random, 48);
+    X86Tables second(memory, {0x100000}, 4, {0x101000});
+    fill(second, random, 48);
+    // Page tables of the last level are missing, so that what stands in does so for 2 MiB at most.
+    for (int i = 0; i < 3; ++i) {
+      const VirtAddr lost{(random() & 3) << 39 | (random() & 3) << 30 | (random() & 7) << 21};
+      first.map(lost, {0}, 0x1000);
+      const std::uint64_t table = first.entry_at(lost, 1).raw & ~0xfffull;
+      if (table > 0x2000 && table < first.spare().raw) memory.exclude({table});
+    }
+    memory.ram(0, 1ull << 40);
+    std::vector<Mapping> mappings{{{0x40000000}, {0x40000000 + (random() & 0xfffff)}, Linear{{0x7000}}, "a window"},
+                                  {{0}, top, table_at(mode, 0x1000), "page tables"},
+                                  {{random() & 0xfffff000}, {0x7fffffffffff}, table_at(mode, 0x100000), "other tables"},
+                                  {{0x1000}, {0xffffffffff}, Linear{{0x5000}}, "stand-in"},
+                                  {{0}, top, Linear{{0}}, "identity"}};
+    CHECK(tiling_problem(AddressSpace(memory, mappings), random) == "");
+  }
+}
+
+TEST_CASE("windows of linear mappings tile with the holes between them", "[property][space]") {
+  FakeMemory memory;
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    std::mt19937_64 random(seed);
+    INFO("seed " << seed);
+    std::vector<Mapping> mappings;
+    for (int i = 0; i < 12; ++i) {
+      const std::uint64_t a = random() >> (random() % 64), b = random() >> (random() % 64);
+      mappings.push_back({{std::min(a, b)}, {std::max(a, b)}, Linear{{random()}}, ""});
+    }
+    CHECK(tiling_problem(AddressSpace(memory, mappings), random) == "");
+  }
+}
+
+TEST_CASE("page tables of garbage and loops end in bounded time", "[property][space]") {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    std::mt19937_64 random(seed);
+    INFO("seed " << seed);
+    FakeMemory memory;
+    memory.ram(0, 0x10000);
+    for (std::uint64_t at = 0; at < 0x10000; at += 8) {
+      // Half of the entries lead to another page of the same sixteen, the root included.
+      const std::uint64_t entry = random() & 1 ? (random() & 0xf000) | (random() & 0xfff) : random();
+      memory.put_number({at}, entry);
+    }
+    for (const arch::PagingMode& mode : arch::find("x86_64")->paging) {
+      const AddressSpace space(memory, {{{0}, top, table_at(mode, 0x3000), "garbage"}, {{0}, top, Linear{{0}}, "identity"}});
+      for (int i = 0; i < 2000; ++i) {
+        const VirtAddr at{random()};
+        std::vector<WalkStep> trace;
+        (void)walk(memory, table_at(mode, 0x3000), at, &trace);
+        auto extent = space.extent_at(at);
+        const bool bounded = trace.size() <= mode.levels.size();
+        const bool sane = extent && extent->first <= at && at <= extent->last;
+        if (!bounded || !sane) FAIL("at " << std::hex << at.raw);
+      }
+    }
+  }
+}
