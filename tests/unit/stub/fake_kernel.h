@@ -106,8 +106,11 @@ class FakeOs final : public OsModel {
     return all;
   }
   Result<std::vector<Module>> modules(std::vector<std::string>&) const override {
-    return std::vector<Module>{{"dummy_mod", base + 0xa000, 0x2000, {{".text", base + 0xa000}, {".data", base + 0xb000}}, ""},
-                               {"other", base + 0xd000, 0x1000, {}, ""}};
+    std::vector<Module> all(2);
+    all[0] = {.name = "dummy_mod", .base = base + 0xa000, .size = 0x2000};
+    all[0].sections = {{".text", base + 0xa000}, {".data", base + 0xb000}};
+    all[1] = {.name = "other", .base = base + 0xd000, .size = 0x1000};
+    return all;
   }
   std::vector<Cpu> cpus() const override { return {{0, true, std::nullopt}, {1, true, std::nullopt}, {2, false, std::nullopt}}; }
   Result<RegisterFile> registers(const Task& t) const override {
