@@ -5,7 +5,7 @@
 
 #include "engine/dump/support/lzo.h"
 #include "engine/dump/support/snappy.h"
-#include "reading.h"
+#include "tests/unit/engine/dump/reading.h"
 
 using namespace kvm;
 using namespace kvm::testing;

@@ -1,4 +1,4 @@
-#include "reading.h"
+#include "tests/unit/engine/dump/reading.h"
 
 using namespace kvm;
 using namespace kvm::testing;

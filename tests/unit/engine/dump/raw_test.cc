@@ -1,6 +1,6 @@
 #include <set>
 
-#include "reading.h"
+#include "tests/unit/engine/dump/reading.h"
 
 using namespace kvm;
 using namespace kvm::testing;
