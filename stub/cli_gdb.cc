@@ -74,7 +74,7 @@ void greet(const Kernel& kernel) {
 std::vector<std::string> command_line(const std::string& gdb, const Request& request, const Kernel& kernel) {
   std::string server = shell_word(own_path()) + " serve --stdio --threads=" + request.threads;
   for (const std::string& argument : arguments_of(request.opening, kernel)) server += " " + shell_word(argument);
-  std::vector<std::string> words{gdb, "-q", "-iex", "set index-cache enabled on"};
+  std::vector<std::string> words{gdb, "-q", "-iex", "set index-cache enabled on", "-iex", "set remotetimeout 60"};
   if (!kernel.vmlinux().empty()) words.push_back(kernel.vmlinux());
   // gdb fetches modules from the server, which has them in the form gdb needs, and says so for each: not of interest here.
   // Per-CPU symbols of kernels before 6.15 are offsets, which gdb slides with all the rest: $slide is there to take off.

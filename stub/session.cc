@@ -28,8 +28,13 @@ void run_packet(Session::State& s, const std::string& body) {
 
 struct Handle {
   Session::State& s;
-  void operator()(const Packet& packet) const { run_packet(s, packet.body); }
-  void operator()(Ack) const {}
+  void operator()(const Packet& packet) const {
+    // A client that waited too long sends its packet again; two answers to it would put all that follow one off.
+    if (s.acks && packet.body == s.unacknowledged) return;
+    if (s.acks) s.unacknowledged = packet.body;
+    run_packet(s, packet.body);
+  }
+  void operator()(Ack) const { s.unacknowledged.reset(); }
   void operator()(Nack) const { if (s.acks) s.out += s.last; }
   void operator()(Interrupt) const {}  // nothing ever runs, so there is nothing to interrupt
   void operator()(const Corrupt&) const { if (s.acks) s.out += '-'; }

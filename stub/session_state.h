@@ -102,6 +102,7 @@ struct Session::State {
   std::string last;  // what to send again when the client did not get it
   Client client = Client::unknown;
   bool acks = true, finished = false, multiprocess = false, error_strings = false;
+  std::optional<std::string> unacknowledged;  // the last packet, until the client confirms our reply
   bool greeted = false;        // a packet has come
   bool silent = false;         // the handler gave no reply
   std::size_t selected = 0;    // thread of `Hg`: an index

@@ -6,7 +6,7 @@ import subprocess
 
 from lib import HERE, text
 
-OPTIONS = ["-nx", "-q", "-batch", "-iex", "set index-cache enabled on", "-iex", "set sysroot /", "-iex", "set width 0",
+OPTIONS = ["-nx", "-q", "-batch", "-iex", "set index-cache enabled on", "-iex", "set width 0",
            "-iex", "set height 0", "-iex", "set confirm off", "-iex", "set remotetimeout 60"]  # busy machines open dumps slowly
 
 

@@ -143,6 +143,9 @@ Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<C
 }
 
 Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
+  // A task that has exited gave its stack back (release_task_stack()); what lies there now is somebody else's.
+  if (auto stack = Record(view, "task_struct", at).pointer("stack"); stack && stack->raw == 0)
+    return fail(Errc::not_found, at.raw, "the task has exited and its stack is gone");
   for (const arch::SavedFrame& frame : view.arch.frames) {
     if (frame.os != "linux") continue;
     const Record task(view, "task_struct", at);
