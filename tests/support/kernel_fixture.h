@@ -34,7 +34,8 @@ struct TaskSpec {
 
 class FakeKernel {
  public:
-  explicit FakeKernel(const FakeKernelOptions& options = {});
+  FakeKernel() : FakeKernel(FakeKernelOptions{}) {}
+  explicit FakeKernel(const FakeKernelOptions& options);
   FakeKernel(const FakeKernel&) = delete;
 
   static constexpr std::string_view release = "6.1.0-fake-amd64";

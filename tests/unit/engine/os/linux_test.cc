@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "engine/os.h"
-#include "tests/support/kernel_fixture.h"
+#include "tests/support/printk_ring.h"
 
 using namespace kvm;
 using kvm::testing::FakeKernel;
@@ -120,6 +120,19 @@ TEST_CASE("a process's own memory", "[linux]") {
   kernel.set("mm_struct", mm, "pgd", 0x10);
   const Opened broken(kernel);
   CHECK(broken.os->user_space(broken.task(1)).error().code == Errc::not_mapped);
+}
+
+TEST_CASE("the panic's words are the last that say so", "[linux]") {
+  FakeKernel kernel;
+  testing::PrintkRing ring(kernel);
+  ring.window(0, 2);
+  ring.record(0, "BUG: unable to handle page fault");
+  ring.record(1, "Oops: 0002 [#1] SMP");
+  ring.record(2, "Tainted: G");
+  CHECK(Opened(kernel).os->panic_message() == "BUG: unable to handle page fault");
+  ring.window(0, 3);
+  ring.record(3, "Kernel panic - not syncing: Fatal exception");
+  CHECK(Opened(kernel).os->panic_message() == "Kernel panic - not syncing: Fatal exception");
 }
 
 TEST_CASE("without a log there is no panic message", "[linux]") {

@@ -192,6 +192,23 @@ TEST_CASE("names of kernel threads and of workers", "[linux][tasks]") {
   CHECK(!found.by_tid(28)->kernel_thread);
 }
 
+TEST_CASE("a rescuer is called after its work queue, since 6.9", "[linux][tasks]") {
+  FakeKernel kernel;
+  kernel.types.define("worker", 0x80, "current_work 0x0 *work_struct; pool 0x18 *worker_pool; desc 0x40 a24; rescue_wq 0x60 *workqueue_struct");
+  kernel.types.define("workqueue_struct", 0x40, "name 0x10 a32");
+  const VirtAddr kthread = kernel.allocate(0x40), worker = kernel.allocate(0x80), queue = kernel.allocate(0x40);
+  kernel.set("kthread", kthread, "data", worker.raw);
+  kernel.set("worker", worker, "rescue_wq", queue.raw);
+  kernel.set_text("workqueue_struct", queue, "name", "netns-and-more");
+  for (const char* comm : {"kworker/R-netns", "netns"}) {
+    const VirtAddr task = kernel.add_process({comm[0] == 'k' ? 4u : 5u, comm, 0x402, 0, pf_kthread | pf_wq_worker});
+    kernel.set("task_struct", task, "worker_private", kthread.raw);
+  }
+  const Found found = find(kernel);
+  CHECK(found.by_tid(4)->comm == "kworker/R-netns-and-more");
+  CHECK(found.by_tid(5)->comm == "netns");  // before 6.9
+}
+
 TEST_CASE("before 5.17 the kthread hangs on set_child_tid", "[linux][tasks]") {
   FakeKernel kernel;
   kernel.types.remove("task_struct", "worker_private");
