@@ -32,6 +32,7 @@ build() {
   shift
   log=$(mktemp)
   echo "== Building (preset $preset)"
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1  # other clones find what this one compiled
   if ! { cmake --preset "$preset" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache &&
          cmake --build --preset "$preset" ${@:+--target "$@"}; } >"$log" 2>&1; then
     grep -E 'error|FAILED|CMake Error' -A5 "$log" | head -60
