@@ -45,9 +45,7 @@ namespace {
 // What people look at first comes first: the panicking task, what runs, then by id.
 void sort_tasks(std::vector<Task>& tasks) {
   auto rank = [](const Task& t) { return t.crashed ? 0 : t.on_cpu && !t.idle ? 1 : t.idle ? 3 : 2; };
-  std::ranges::stable_sort(tasks, [&](const Task& a, const Task& b) {
-    return std::tuple(rank(a), a.tid, a.cpu.value_or(0)) < std::tuple(rank(b), b.tid, b.cpu.value_or(0));
-  });
+  std::ranges::sort(tasks, {}, [&](const Task& t) { return std::tuple(rank(t), t.tid, t.cpu.value_or(0), t.handle); });
 }
 
 Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& dump) {
@@ -157,7 +155,8 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
     const bool wanted = options.os.empty() ? row->probe({s.dump, *s.arch, linked.get(), {}, {}}) : row->name == options.os;
     if (wanted && !kind) kind = row;
   }
-  if (!kind) return fail(Errc::unsupported, "no model of the operating system" + (options.os.empty() ? "" : " '" + options.os + "'"));
+  if (!kind && !options.os.empty()) return fail(Errc::bad_request, "unknown operating system '" + options.os + "'");
+  if (!kind) return fail(Errc::unsupported, options.dump + ": no operating system that Inquest knows runs on " + std::string(s.arch->name));
   OsInput input{s.dump, *s.arch, linked.get(), options.slide, options.phys_base};
   auto map = kind->map(input);
   if (map) s.map = std::move(*map);

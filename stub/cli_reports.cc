@@ -1,6 +1,9 @@
 // The commands that print what is known: the same reports as gdb's `monitor`.
 #include <boost/json/serialize.hpp>
 
+#include <cerrno>
+#include <cstring>
+
 #include "stub/cli.h"
 #include "stub/report.h"
 
@@ -29,8 +32,7 @@ int run(const rsp::Report& report, const Request& request) {
   Result<std::string> text = request.json ? report.json(*kernel, request.words).map(lines_of) : report.text(*kernel, request.words);
   if (!text) return complain(text.error());
   if (report.name != "info") print_remarks(*kernel);
-  print(*text);
-  return done;
+  return print(*text) ? done : complain(std::string("standard output: ") + std::strerror(errno));
 }
 
 }  // namespace

@@ -29,7 +29,6 @@ int report(const CLI::ParseError& error, const CLI::App& app, std::string_view f
 
 int main(int argc, char** argv) {
   std::signal(SIGBUS, file_shrank);
-  std::signal(SIGPIPE, SIG_IGN);
   CLI::App app{"Inquest lets stock gdb debug a dead kernel: it reads crash dumps of Linux and serves them to any debugger that\n"
                "speaks the GDB remote protocol.\n"};
   app.name("inquest");
@@ -45,8 +44,8 @@ int main(int argc, char** argv) {
   kvm::cli::add_read(app, status);
   app.footer("\n'inquest COMMAND --help' tells more.  The manual: man inquest.");
   try {
+    if (!client.empty() && (own < 2 || argv[1] != std::string_view("gdb"))) throw CLI::ExtrasError(std::vector<std::string>{"--"});
     app.parse(own, argv);
-    if (!client.empty() && !app.got_subcommand("gdb")) throw CLI::ExtrasError(std::vector<std::string>{"--"});
   } catch (const CLI::ParseError& error) {
     return report(error, app, own > 1 ? argv[1] : "");
   } catch (const std::exception& error) {  // out of memory and the like: nothing of ours throws

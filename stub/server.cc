@@ -9,6 +9,7 @@
 
 #include <boost/asio.hpp>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -139,6 +140,10 @@ Result<HostPort> split(const std::string& listen) {
   HostPort parts{listen.substr(0, colon), listen.substr(colon + 1)};
   if (parts.host.starts_with('[') && parts.host.ends_with(']')) parts.host = parts.host.substr(1, parts.host.size() - 2);
   if (parts.host.empty()) parts.host = "127.0.0.1";
+  std::uint16_t port = 0;  // the resolver would take a larger number modulo 65536
+  const char* const end = parts.port.data() + parts.port.size();
+  if (const auto [stop, error] = std::from_chars(parts.port.data(), end, port); error != std::errc() || stop != end)
+    return fail(Errc::bad_request, "'" + parts.port + "' is not a port: a number from 0 to 65535");
   return parts;
 }
 
