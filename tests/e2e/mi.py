@@ -53,18 +53,19 @@ def check(env, dump):
         level = re.search(r'frame=\{level="(\d+)",addr="[^"]*",func="ksys_write"', mi.ask("-stack-list-frames"))[1]
         yield from lacks("-stack-list-variables", mi.ask(f"-stack-list-variables --thread 1 --frame {level} --all-values"),
                          'name="count",arg="1",value="1"', 'name="ret"')
-        yield from lacks("-stack-list-frames --thread 2", mi.ask("-stack-list-frames --thread 2"), 'func="kthreadd"')
+        kthreadd = re.search(r'\{id="(\d+)",target-id="[^"]*",details="[^"]*",name="kthreadd"', threads)[1]
+        yield from lacks("-stack-list-frames --thread", mi.ask(f"-stack-list-frames --thread {kthreadd}"), 'func="kthreadd"')
         yield from lacks("-data-evaluate-expression", mi.ask("-data-evaluate-expression init_uts_ns.name.release"), dump.crash.release)
         yield from lacks("-var-create", mi.ask("-var-create v * init_task"), '^done', 'type="struct task_struct"')
         yield from lacks("-data-read-memory-bytes", mi.ask("-data-read-memory-bytes &linux_banner 5"), 'contents="4c696e7578"')
         yield from lacks("-data-list-register-values", mi.ask("-data-list-register-values x"), 'value="0xffffffff')
-        for command in ("-exec-continue", "-exec-next", "-exec-finish"):
+        for command in ("-exec-continue", "-exec-next"):
             yield from lacks(command, mi.ask(command), "^running")
             yield from lacks(command, mi.until(r"\*stopped")[-1], 'thread-id="1"')
         yield from lacks("-break-insert", mi.ask("-break-insert ksys_read"), "^done")
-        refused = mi.ask("-exec-continue")  # gdb says ^running, then that it cannot insert the breakpoint
-        if "^error" not in refused:
-            mi.until(r"\*stopped|.*\^error")
+        for command in ("-exec-finish", "-exec-continue"):  # gdb cannot insert the breakpoints: ^error, or ^running and then that
+            if "^error" not in mi.ask(command):
+                mi.until(r".*\^error")
         yield from lacks("-break-delete", mi.ask("-break-delete"), "^done")
         yield from lacks("-exec-interrupt", mi.ask("-exec-interrupt"), "^")
         yield from lacks("alive", mi.ask("-data-evaluate-expression 1+1"), 'value="2"')
