@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include "engine/types.h"
 
@@ -37,6 +38,14 @@ inline std::uint64_t load_unsigned(Bytes from, std::endian order) {
   for (std::size_t i = 0; i < from.size() && i < 8; ++i)
     value = value << 8 | from[order == std::endian::big ? i : from.size() - 1 - i];
   return value;
+}
+
+// Two lower-case hexadecimal digits per byte, as build ids are written.
+inline std::string hex_digits(Bytes bytes) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : bytes) text += {digits[byte >> 4], digits[byte & 15]};
+  return text;
 }
 
 // A field of an on-disk struct: reads like an integer, knows its byte order, needs no alignment.

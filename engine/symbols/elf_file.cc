@@ -32,13 +32,6 @@ class Cursor {
   std::size_t word_;
 };
 
-std::string hex(Bytes bytes) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  for (const std::uint8_t byte : bytes) text += {digits[byte >> 4], digits[byte & 15]};
-  return text;
-}
-
 // The NUL-terminated string at `offset`; empty when it is not wholly there.
 std::string_view string_at(Bytes strings, std::uint64_t offset) {
   if (offset >= strings.size()) return {};
@@ -58,7 +51,7 @@ std::string build_id_in(Bytes notes, std::endian order, std::uint64_t align) {
     const std::uint64_t desc = padded(12 + name_size);  // the header is part of what is aligned
     if (desc > notes.size() || desc_size > notes.size() - desc) return {};
     const std::string_view owner(reinterpret_cast<const char*>(notes.data()) + 12, name_size);
-    if (type == nt_gnu_build_id && owner == std::string_view("GNU\0", 4)) return hex(notes.subspan(desc, desc_size));
+    if (type == nt_gnu_build_id && owner == std::string_view("GNU\0", 4)) return hex_digits(notes.subspan(desc, desc_size));
     notes = notes.subspan(std::min<std::uint64_t>(padded(desc + desc_size), notes.size()));
   }
   return {};

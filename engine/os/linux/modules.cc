@@ -59,15 +59,6 @@ void read_sections(const KernelView& view, const Record& module, Module& out) {
   }
 }
 
-std::string hex_of(Bytes bytes) {
-  std::string hex;
-  for (std::uint8_t byte : bytes) {
-    hex += "0123456789abcdef"[byte >> 4];
-    hex += "0123456789abcdef"[byte & 15];
-  }
-  return hex;
-}
-
 // The build id's ELF note stays loaded: name size, description size, type 3, "GNU", description.
 std::string read_build_id(const KernelView& view, const Module& module) {
   for (const ModuleSection& section : module.sections) {
@@ -76,7 +67,7 @@ std::string read_build_id(const KernelView& view, const Module& module) {
     if (view.space.read(section.address, note).value_or(0) != sizeof note) return {};
     const bool plausible = load<std::uint32_t>(note, view.arch.endian) == 4 && load<std::uint32_t>(note + 4, view.arch.endian) == 20 &&
                            load<std::uint32_t>(note + 8, view.arch.endian) == 3;
-    return plausible ? hex_of(Bytes(note).subspan(16)) : std::string();
+    return plausible ? hex_digits(Bytes(note).subspan(16)) : std::string();
   }
   return {};
 }

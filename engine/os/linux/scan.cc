@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/integers.h"
+
 namespace kvm::os_linux {
 namespace {
 
@@ -15,15 +17,6 @@ constexpr std::string_view elf_magic = "\x7f" "ELF";
 constexpr std::uint64_t image_limit = 256u << 20;  // no kernel image is larger
 
 std::string_view text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-
-std::string hex_of(std::string_view bytes) {
-  std::string hex;
-  for (unsigned char byte : bytes) {
-    hex += "0123456789abcdef"[byte >> 4];
-    hex += "0123456789abcdef"[byte & 15];
-  }
-  return hex;
-}
 
 // "Linux version 6.1.0-35-cloud-amd64 (...": a format string ("Linux version %s") is no banner.
 std::string release_at(std::string_view text) {
@@ -39,7 +32,7 @@ void scan_chunk(std::string_view chunk, ImageFacts& facts) {
   for (std::size_t at = 0; facts.build_id.empty() && (at = chunk.find(gnu_build_id, at)) != chunk.npos; ++at) {
     // The vDSO images inside the kernel have build ids of their own, on the page of their ELF header.
     const bool in_vdso = chunk.substr(at & ~std::size_t{4095}).starts_with(elf_magic);
-    if (!in_vdso && at + 36 <= chunk.size()) facts.build_id = hex_of(chunk.substr(at + 16, 20));
+    if (!in_vdso && at + 36 <= chunk.size()) facts.build_id = hex_digits({reinterpret_cast<const std::uint8_t*>(chunk.data()) + at + 16, 20});
   }
 }
 
