@@ -135,12 +135,6 @@ void ask(const Kernel& kernel) {
   }
 }
 
-Dump dump_of(const FakeMemory& memory, const FakeKernel& kernel, const std::string& vmcoreinfo) {
-  Dump dump = kernel.dump(vmcoreinfo);
-  dump.memory = std::make_unique<FakeMemory>(memory);
-  return dump;
-}
-
 KernelParts parts_of(Dump dump, KernelMap map, const FakeKernel& kernel) {
   KernelParts parts;
   parts.dump = std::move(dump);
@@ -165,17 +159,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (text.empty()) {
     KernelMap map;
     map.mappings = kernel.space().mappings();
-    auto opened = Kernel::from_parts(parts_of(dump_of(memory, kernel, {}), map, kernel));
+    auto opened = Kernel::from_parts(parts_of(kernel.dump({}, memory), map, kernel));
     if (!opened) std::abort();
     ask(*opened);
     return 0;
   }
   for (bool with_symbols : {false, true}) {
-    const Dump dump = dump_of(memory, kernel, text);
+    const Dump dump = kernel.dump(text, memory);
     for (const OsKind* kind : os_kinds()) {
       auto map = kind->map(kernel.input(dump, with_symbols ? &kernel.symbols : nullptr));
       if (!map) continue;
-      auto opened = Kernel::from_parts(parts_of(dump_of(memory, kernel, text), *map, kernel));
+      auto opened = Kernel::from_parts(parts_of(kernel.dump(text, memory), *map, kernel));
       if (!opened) std::abort();
       ask(*opened);
     }

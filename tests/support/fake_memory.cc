@@ -35,6 +35,7 @@ void FakeMemory::put_number(PhysAddr at, std::uint64_t value, std::size_t bytes,
 std::vector<PhysAddr> FakeMemory::pages() const {
   std::vector<PhysAddr> numbers;
   for (const auto& [number, page] : pages_) numbers.push_back({number * page_bytes});
+  std::ranges::sort(numbers);
   return numbers;
 }
 
@@ -46,8 +47,8 @@ Result<std::size_t> FakeMemory::read(PhysAddr at, MutableBytes out) const {
   std::size_t done = 0;
   while (done < out.size()) {
     const std::uint64_t address = at.raw + done, number = address / page_bytes, inside = address % page_bytes;
-    const auto fate = fate_.find(number);
     const auto page = pages_.find(number);
+    const auto fate = fate_.find(number);
     const bool missing = page == pages_.end() && !is_ram(address);
     if (fate != fate_.end() || missing) {
       if (done) break;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <array>
-#include <map>
+#include <unordered_map>
 #include <string_view>
 #include <vector>
 
@@ -36,8 +36,8 @@ class FakeMemory final : public PhysicalMemory {
   bool is_ram(std::uint64_t address) const;
   Page& page(std::uint64_t number);
 
-  std::map<std::uint64_t, Page> pages_;   // by page number
-  std::map<std::uint64_t, Errc> fate_;    // of pages that cannot be read
+  std::unordered_map<std::uint64_t, Page> pages_;   // by page number
+  std::unordered_map<std::uint64_t, Errc> fate_;  // of pages that cannot be read
   std::vector<PhysRange> ranges_;
 };
 

@@ -210,11 +210,11 @@ std::string FakeKernel::vmcoreinfo() const {
 
 KernelView FakeKernel::view() const { return KernelView{*arch::find("x86_64"), space_, symbols, types}; }
 
-Dump FakeKernel::dump(std::string vmcoreinfo) const {
+Dump FakeKernel::dump(std::string vmcoreinfo, const FakeMemory& contents) const {
   Dump dump;
   dump.format = "fake";
   dump.arch = arch::find("x86_64");
-  dump.memory = std::make_unique<FakeMemory>(memory);
+  dump.memory = std::make_unique<FakeMemory>(contents);
   dump.notes = notes;
   dump.vmcoreinfo = std::move(vmcoreinfo);
   return dump;

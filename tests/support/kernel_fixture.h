@@ -81,8 +81,9 @@ class FakeKernel {
   X86Tables& tables() { return tables_; }
   const AddressSpace& space() const { return space_; }
   KernelView view() const;
-  // A dump of this machine as it is now.
-  Dump dump(std::string vmcoreinfo = {}) const;
+  // A dump of this machine as it is now, or with other memory.
+  Dump dump(std::string vmcoreinfo = {}) const { return dump(std::move(vmcoreinfo), memory); }
+  Dump dump(std::string vmcoreinfo, const FakeMemory& contents) const;
   OsInput input(const Dump& dump, const Symbols* linked = nullptr) const;
   // The same symbols as the vmlinux has them.
   FakeSymbols linked_symbols() const { return symbols.minus(options_.slide, {0xffffffff80000000}); }
