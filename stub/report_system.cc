@@ -150,8 +150,15 @@ Result<std::string> log_text(const Kernel& kernel, Words) {
   const auto log = TRY(kernel.os().log());
   constexpr std::uint64_t second = 1'000'000'000;
   std::string text;
-  for (const LogLine& line : log)
-    text += fmt::format("[{:5}.{:06}] {}\n", line.nanoseconds / second, line.nanoseconds % second / 1000, printable(line.text));
+  for (const LogLine& line : log) {
+    const std::string stamp = fmt::format("[{:5}.{:06}] ", line.nanoseconds / second, line.nanoseconds % second / 1000);
+    std::string_view rest = line.text;
+    do {  // a record may hold several lines: each gets the stamp, as in dmesg
+      const std::string_view first = rest.substr(0, rest.find('\n'));
+      text += stamp + printable(first, "\t") + "\n";
+      rest.remove_prefix(std::min(rest.size(), first.size() + 1));
+    } while (!rest.empty());
+  }
   return text;
 }
 

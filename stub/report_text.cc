@@ -53,11 +53,12 @@ std::size_t width(std::string_view text) {
 
 }  // namespace
 
-std::string printable(std::string_view bytes) {
+std::string printable(std::string_view bytes, std::string_view kept) {
   std::string out;
   auto code = [&](unsigned char c) { out += fmt::format("\\x{:02x}", c); };
   each_character(bytes, [&](std::string_view c) {
-    if (is_control(static_cast<unsigned char>(c[0])) || is_c1(c)) for (char byte : c) code(static_cast<unsigned char>(byte));
+    const bool control = is_control(static_cast<unsigned char>(c[0])) && kept.find(c[0]) == kept.npos;
+    if (control || is_c1(c)) for (char byte : c) code(static_cast<unsigned char>(byte));
     else out += c;
   }, code);
   return out;

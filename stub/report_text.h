@@ -10,7 +10,8 @@
 namespace kvm::rsp {
 
 // Control characters and bytes that are no UTF-8 become \x1b and the like; the rest stays.
-std::string printable(std::string_view bytes);
+// Those in `kept` stay as they are.
+std::string printable(std::string_view bytes, std::string_view kept = {});
 // Valid UTF-8: bytes that are none become U+FFFD.
 std::string utf8(std::string_view bytes);
 // For an XML 1.0 attribute or element: escaped; control characters, which XML forbids even when escaped, become '?'.
