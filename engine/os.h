@@ -14,7 +14,8 @@
 namespace kvm {
 
 struct Task {
-  std::uint64_t pid = 0, tid = 0, ppid = 0;  // pid is the process (thread group), tid the thread
+  std::uint64_t pid = 0, tid = 0;  // pid is the process (thread group), tid the thread
+  std::optional<std::uint64_t> ppid = 0;  // none when the parent cannot be read
   std::string comm;
   char state = '?';                // as ps(1): R S D T t X Z P I
   std::optional<unsigned> cpu;     // where it runs or last ran

@@ -19,7 +19,10 @@ Result<const std::vector<T>*> listed(const Kernel& kernel, const Result<std::vec
   return &*list;
 }
 
-std::string number_or_none(std::optional<unsigned> number) { return number ? std::to_string(*number) : ""; }
+template <class T>
+std::string number_or_none(std::optional<T> number) {
+  return number ? std::to_string(*number) : "";
+}
 
 template <class T>
 json::value value_or_null(const Result<const std::vector<T>*>& list) {
@@ -113,7 +116,7 @@ Result<std::string> ps_text(const Kernel& kernel, Words) {
   const auto* tasks = TRY(listed(kernel, kernel.tasks()));
   Table table{{"PID", right}, {"TID", right}, {"PPID", right}, {"ST"}, {"CPU", right}, {"TASK"}, {"COMM"}};
   for (const Task& task : *tasks)
-    table.row({std::to_string(task.pid), std::to_string(task.tid), std::to_string(task.ppid), printable({&task.state, 1}),
+    table.row({std::to_string(task.pid), std::to_string(task.tid), number_or_none(task.ppid), printable({&task.state, 1}),
                number_or_none(task.cpu), address_text(task.handle.raw), printable(task.comm)});
   return table.text();
 }
@@ -122,7 +125,7 @@ Result<json::value> ps_json(const Kernel& kernel, Words) {
   const auto* tasks = TRY(listed(kernel, kernel.tasks()));
   json::array rows;
   for (const Task& task : *tasks) {
-    json::object row{{"pid", task.pid}, {"tid", task.tid}, {"ppid", task.ppid}, {"state", utf8({&task.state, 1})}, {"cpu", nullptr},
+    json::object row{{"pid", task.pid}, {"tid", task.tid}, {"ppid", task.ppid ? json::value(*task.ppid) : json::value()}, {"state", utf8({&task.state, 1})}, {"cpu", nullptr},
                      {"comm", utf8(task.comm)}, {"task", address_text(task.handle.raw)}};
     if (task.cpu) row["cpu"] = *task.cpu;
     rows.push_back(std::move(row));

@@ -57,8 +57,11 @@ def compare(crash, rows, complete):
             continue
         old, new = before.get(tid, after[tid]), after[tid]
         yield from differ(f"pid of {tid}", row["pid"], new.tgid)
-        yield from differ(f"ppid of {tid}", row["ppid"], new.ppid)
-        if wrong_name(row["comm"], old, new):
+        if complete or row["ppid"] is not None:  # a parent that is lost has no number
+            yield from differ(f"ppid of {tid}", row["ppid"], new.ppid)
+        # Without the work queue that a rescuer serves there is only comm, whose 15 bytes cut the name.
+        cut = not complete and is_worker(new.name) and row["comm"] == shown(new.name)[:15]
+        if wrong_name(row["comm"], old, new) and not cut:
             yield from differ(f"name of {tid}", row["comm"], shown(new.name))
         if wrong_state(row["state"], old, new):
             yield from differ(f"state of {tid} ({shown(new.name)})", row["state"], new.state)

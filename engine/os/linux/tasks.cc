@@ -44,9 +44,10 @@ std::string shown_name(const KernelView& view, const Record& task, std::uint64_t
   return comm + (busy ? "+" : "-") + *description;
 }
 
-std::uint64_t tgid_of_parent(const Record& task) {
+std::optional<std::uint64_t> tgid_of_parent(const Record& task) {
   auto parent = task.follow("real_parent", "task_struct");
-  return parent && parent->address().raw ? parent->number("tgid").value_or(0) : 0;
+  auto tgid = parent ? parent->number("tgid") : fail(Errc::not_found);
+  return tgid ? std::optional(*tgid) : std::nullopt;
 }
 
 Result<Task> read_task(const KernelView& view, VirtAddr at) {
