@@ -24,13 +24,14 @@ std::string item(std::initializer_list<Column> columns) {
   return xml + "</item>\n";
 }
 
-// Addresses for sections that are no longer in memory.  gdb wants one for every section, and 0 would put the section's
-// symbols over those of the kernel that are linked low.
+// Addresses for sections that are no longer in memory.  gdb wants one for every section; 0 would put the section's symbols
+// over those of the kernel that are linked low, and anything below the module would be shown as where it starts.  Nothing is
+// ever mapped in the last megabytes (Documentation/arch/x86/x86_64/mm.rst), so that modules may share them.
 class Nowhere {
  public:
-  explicit Nowhere(const arch::Arch& arch) : page_(arch.page_size), next_(arch.pointer_bytes == 8 ? 1ull << 44 : 1ull << 20) {}
+  explicit Nowhere(const arch::Arch& arch) : page_(arch.page_size), next_((arch.pointer_bytes == 8 ? 0 : 1ull << 32) - (2u << 20)) {}
   std::uint64_t place(std::uint64_t size) {
-    const std::uint64_t pages = std::min<std::uint64_t>(size / page_ + 1, 1 << 16);
+    const std::uint64_t pages = std::min<std::uint64_t>(size / page_ + 1, 64);
     return std::exchange(next_, next_ + pages * page_);
   }
 
@@ -39,7 +40,7 @@ class Nowhere {
 };
 
 // One element per allocated section in the file's order, even for empty ones: gdb pairs them off by position.
-std::string library_xml(const Module& module, const std::string& path, Nowhere& nowhere) {
+std::string library_xml(const Module& module, const std::string& path, Nowhere nowhere) {
   const auto file = ElfFile::open(path);
   if (!file || module.sections.empty()) return {};
   std::string xml = fmt::format("<library name=\"{}\">", xml_text(path));
@@ -120,11 +121,10 @@ static_assert(std::size(tables) == std::tuple_size_v<decltype(Shared::State::os_
 
 std::string libraries_xml(Shared::State& shared) {
   std::string xml = "<library-list>\n";
-  Nowhere nowhere(shared.kernel.arch());
   if (const auto& modules = shared.kernel.modules()) {
     for (const Module& module : *modules)
       if (const auto file = shared.module_files().find(module.name); file != shared.module_files().end())
-        xml += library_xml(module, file->second, nowhere);
+        xml += library_xml(module, file->second, Nowhere(shared.kernel.arch()));
   }
   return xml + "</library-list>\n";
 }

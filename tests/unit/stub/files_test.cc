@@ -61,7 +61,7 @@ TEST_CASE("a module's sections, in file order, with the addresses of the crashed
   Conversation c({.symbol_dirs = {folder.path.string()}});
   c.as_gdb();
   const std::string xml = c.read("libraries:read:");
-  CHECK(xml == "<library-list>\n<library name=\"" + path + "\"><section address=\"0x100000000000\"/><section address=\"0xffff88800000a000\"/>"
+  CHECK(xml == "<library-list>\n<library name=\"" + path + "\"><section address=\"0xffffffffffe00000\"/><section address=\"0xffff88800000a000\"/>"
                "<section address=\"0x100000001000\"/><section address=\"0xffff88800000b000\"/><section address=\"0x100000002000\"/></library>\n"
                "</library-list>\n");
   CHECK(c.ask("vFile:open:" + hex(path) + ",0,0") == "F0");
