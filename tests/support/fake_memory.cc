@@ -2,6 +2,7 @@
 #include "tests/support/fake_memory.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace kvm::testing {
 
@@ -27,6 +28,7 @@ void FakeMemory::put(PhysAddr at, std::string_view text) {
 
 void FakeMemory::put_number(PhysAddr at, std::uint64_t value, std::size_t bytes, std::endian order) {
   std::uint8_t raw[8];
+  if (bytes > sizeof raw) throw std::logic_error("FakeMemory: a number of more than 8 bytes");
   for (std::size_t i = 0; i < bytes; ++i)
     raw[order == std::endian::little ? i : bytes - 1 - i] = static_cast<std::uint8_t>(value >> (8 * i));
   put(at, Bytes(raw, bytes));

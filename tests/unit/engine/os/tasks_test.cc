@@ -329,7 +329,6 @@ TEST_CASE("thousands of processes that share one endless thread list take bounde
   constexpr std::uint64_t nodes = 2000;
   const VirtAddr chain = kernel.allocate(nodes * 64);
   for (std::uint64_t i = 0; i < nodes; ++i) kernel.put(chain + i * 64, (chain + (i + 1) % nodes * 64).raw);
-  kernel.set("signal_struct", signal, "thread_head", 0);
   kernel.put(signal + kernel.offset("signal_struct", "thread_head"), chain.raw);
   for (std::uint64_t i = 0; i < 1000; ++i) {
     const VirtAddr task = kernel.add_process({i + 1, "many"});
