@@ -93,7 +93,7 @@ struct Index {
   Index() {
     for (const Command& row : table) rows[static_cast<std::uint8_t>(row.prefix[0])].push_back(&row);
     for (auto& bucket : rows)
-      std::ranges::stable_sort(bucket, std::greater{}, [](const Command* row) { return row->prefix.size(); });
+      std::ranges::sort(bucket, std::greater{}, [](const Command* row) { return row->prefix.size(); });
   }
 };
 

@@ -68,7 +68,7 @@ asio::awaitable<void> converse(Server& server, Read read, Write write) {
   while (!session.finished()) {
     const std::size_t count = co_await read(input);
     if (count == 0) break;
-    std::string output = session.consume({input.data(), count});
+    std::string_view output = session.consume({input.data(), count});
     for (bool more = true; more;) {
       server.transcript.flush();
       if (!output.empty() && !co_await write(output)) co_return;
@@ -86,7 +86,7 @@ asio::awaitable<void> serve_stream(Server& server, Stream in, Stream* out) {
     auto [failed, count] = co_await in.async_read_some(asio::buffer(buffer), token);
     co_return failed ? 0 : count;
   };
-  auto write = [&](const std::string& text) -> asio::awaitable<bool> {
+  auto write = [&](std::string_view text) -> asio::awaitable<bool> {
     auto [failed, count] = co_await asio::async_write(out ? *out : in, asio::buffer(text), token);
     co_return !failed;
   };

@@ -78,7 +78,7 @@ bool Session::finished() const { return state_->finished; }
 bool Session::busy() const { return !state_->finished && (state_->work || !state_->decoder.empty()); }
 Client Session::client() const { return state_->client; }
 
-std::string Session::consume(std::string_view from_client) {
+std::string_view Session::consume(std::string_view from_client) {
   State& s = *state_;
   s.decoder.feed(from_client);
   s.out.clear();
@@ -88,7 +88,7 @@ std::string Session::consume(std::string_view from_client) {
     if (!event) break;
     std::visit(Handle{s}, *event);
   }
-  return std::move(s.out);
+  return s.out;  // which keeps its memory: fetching pages anew for each large reply would cost more than the reply
 }
 
 // Two digits are all that every client takes for an error: lldb 19 reads any other "E..." in reply to a memory request

@@ -40,8 +40,8 @@ class Session {
  public:
   explicit Session(const Shared& shared, Trace trace = {});
   ~Session();
-  // What to send to the client in answer to these bytes; may be empty.
-  std::string consume(std::string_view from_client);
+  // What to send to the client in answer to these bytes; may be empty.  Valid until the next call.
+  std::string_view consume(std::string_view from_client);
   // Work is left (a long search, many requests at once): send what consume() gave, let others have a turn, and call
   // consume({}) again before reading more from the client.
   bool busy() const;

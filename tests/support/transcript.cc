@@ -9,7 +9,7 @@ namespace kvm::test {
 namespace {
 
 std::deque<std::string> answers(rsp::Session& session, std::string_view body) {
-  std::string bytes = session.consume(rsp::encode(body));
+  std::string bytes(session.consume(rsp::encode(body)));
   while (session.busy()) bytes += session.consume({});
   rsp::Decoder decoder(std::size_t{1} << 30);
   decoder.feed(bytes);

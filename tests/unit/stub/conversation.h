@@ -19,7 +19,7 @@ class Conversation {
 
   // The packets that come back, acknowledgements left out.
   std::vector<std::string> ask_all(std::string_view body) {
-    std::string bytes = session_.consume(rsp::encode(body));
+    std::string bytes(session_.consume(rsp::encode(body)));
     while (session_.busy()) bytes += session_.consume({});
     rsp::Decoder decoder(std::size_t{1} << 30);
     decoder.feed(bytes);

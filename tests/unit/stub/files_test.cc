@@ -62,9 +62,23 @@ TEST_CASE("a module's sections, in file order, with the addresses of the crashed
   c.as_gdb();
   const std::string xml = c.read("libraries:read:");
   CHECK(xml == "<library-list>\n<library name=\"" + path + "\"><section address=\"0xffffffffffe00000\"/><section address=\"0xffff88800000a000\"/>"
-               "<section address=\"0x100000001000\"/><section address=\"0xffff88800000b000\"/><section address=\"0x100000002000\"/></library>\n"
+               "<section address=\"0xffffffffffe01000\"/><section address=\"0xffff88800000b000\"/><section address=\"0xffffffffffe02000\"/></library>\n"
                "</library-list>\n");
   CHECK(c.ask("vFile:open:" + hex(path) + ",0,0") == "F0");
+}
+
+TEST_CASE("gdb is told where the image's first segment is, others the slide") {
+  std::string file("\x7f" "ELF\2\1\1", 7);
+  file.resize(16);
+  put(file, 2, 2), put(file, 62, 2), put(file, 1, 4), put(file, 0, 8), put(file, 64, 8), put(file, 0, 8), put(file, 0, 4);
+  put(file, 64, 2), put(file, 56, 2), put(file, 2, 2), put(file, 64, 2), put(file, 0, 4);
+  for (const std::uint64_t type : {4, 1})  // PT_NOTE, then PT_LOAD
+    put(file, type, 4), put(file, 5, 4), put(file, 0, 8), put(file, 0xffffffff81000000 + type - 1, 8), put(file, 0, 32);
+  const Folder folder;
+  const fake::Options options{.vmlinux = folder.write("vmlinux", file)};
+  CHECK(Conversation(options).as_gdb().ask("qOffsets") == "TextSeg=ffffffff9b000000");
+  CHECK(Conversation(options).as_lldb().ask("qOffsets") == "Text=1a000000;Data=1a000000;Bss=1a000000");
+  CHECK(Conversation({.vmlinux = folder.write("empty", "x")}).as_gdb().ask("qOffsets") == "Text=1a000000;Data=1a000000;Bss=1a000000");
 }
 
 TEST_CASE("the image is offered as the program, and read through the table") {

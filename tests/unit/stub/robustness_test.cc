@@ -43,7 +43,7 @@ TEST_CASE("names from the dump are escaped for every format") {
   const std::string json = lldb.as_lldb().ask("jThreadsInfo");
   for (char c : json) CHECK((static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7f));
   // On the wire nothing but the frame may be a bare `#` or `$`.
-  const std::string bytes = lldb.session().consume(encode("jThreadsInfo"));
+  const std::string bytes(lldb.session().consume(encode("jThreadsInfo")));
   CHECK(bytes.find('#') == bytes.size() - 3);
   CHECK(bytes.find('$', 1) == bytes.npos);
 }
@@ -106,7 +106,7 @@ TEST_CASE("a search of all memory gives others their turn") {
   Conversation c({.more_tasks = 0});
   c.as_gdb();
   Session& s = c.session();
-  std::string out = s.consume(encode("qSearch:memory:0;ffffffffffffffff;not there at all") + encode("qC"));
+  std::string out(s.consume(encode("qSearch:memory:0;ffffffffffffffff;not there at all") + encode("qC")));
   for (int i = 0; i < 1000 && s.busy(); ++i) out += s.consume({});
   CHECK(out == encode("0") + encode("QCp1.2a"));
 }

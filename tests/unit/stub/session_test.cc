@@ -96,11 +96,11 @@ TEST_CASE("many requests at once are answered in order, a bounded amount at a ti
   c.as_gdb();
   std::string requests;
   for (int i = 0; i < 2000; ++i) requests += encode("mffff888000000000,2000") + encode("qC");
-  std::string all = c.session().consume(requests);
+  std::string all(c.session().consume(requests));
   CHECK(all.size() < std::size_t{2} << 20);
   CHECK(c.session().busy());
   while (c.session().busy()) {
-    const std::string more = c.session().consume({});
+    const std::string more(c.session().consume({}));
     CHECK(more.size() < std::size_t{2} << 20);
     all += more;
   }
