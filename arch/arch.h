@@ -43,6 +43,9 @@ struct PagingMode {
   Match write, execute, user;       // must hold at every level to allow the access
   // Where mask and shift do not say it: LPA2, PSE-36, Svnapot.  Null for most.
   std::uint64_t (*frame)(std::uint64_t entry, const Level&) = nullptr;
+  // An entry that means nothing to the processor, but behind which the operating system keeps a page (PROT_NONE, NUMA
+  // hinting): the entry as it would be, or 0.  Null for none.
+  std::uint64_t (*held)(std::uint64_t entry) = nullptr;
 };
 
 enum class Role : std::uint8_t { none, pc, sp, fp, ra, flags };

@@ -25,9 +25,13 @@ constexpr Level five_level[] = {
 constexpr std::uint64_t frame_bits = 0x000f'ffff'ffff'f000;  // MAXPHYADDR is at most 52
 constexpr Match writable{0x2, 0x2}, executable{1ull << 63, 0}, user{0x4, 0x4};
 
+// Linux's _PAGE_PROTNONE is bit 8 of an entry that is not present; its frame is stored inverted since v4.19, so that no
+// processor with the L1TF flaw can be led to it (arch/x86/include/asm/pgtable-invert.h).
+std::uint64_t held(std::uint64_t entry) { return (entry & 0x101) == 0x100 ? (entry ^ frame_bits) | 0x1 : 0; }
+
 constexpr PagingMode paging[] = {
-    {"4-level", 8, 48, Halves::one_root_signed, frame_bits, 0, four_level, writable, executable, user},
-    {"5-level", 8, 57, Halves::one_root_signed, frame_bits, 0, five_level, writable, executable, user},
+    {"4-level", 8, 48, Halves::one_root_signed, frame_bits, 0, four_level, writable, executable, user, nullptr, held},
+    {"5-level", 8, 57, Halves::one_root_signed, frame_bits, 0, five_level, writable, executable, user, nullptr, held},
 };
 
 // gdb wants the x87 registers described although no kernel dump has them.

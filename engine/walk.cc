@@ -56,6 +56,7 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
 
     const std::uint64_t span = low_bits(level.shift);
     const VirtAddr first{address.raw & ~span}, last{address.raw | span};
+    if (const std::uint64_t kept = level.valid(entry) || !mode.held ? 0 : mode.held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
     if (!level.valid(entry)) return Extent{first, last, std::nullopt, {}};
     access.write &= mode.write(entry);
     access.execute &= mode.execute(entry);
