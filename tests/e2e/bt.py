@@ -78,7 +78,7 @@ def check_all_there(crash, session):
     if missing := crash.stat("stat2").keys() - traces.keys():
         yield f"no backtrace of {sorted(missing)[:10]}"
     running = {tid for tid, task in crash.stat("stat2").items() if task.name == b"spinning"}  # see check_spinning
-    dead = {tid for tid, lines in crash.per_task("stack").items() if not lines}
+    dead = {tid for tid, task in crash.stat("stat2").items() if task.state == "Z" and not crash.per_task("stack").get(tid)}
     for tid, frames in traces.items():
         if len(frames) < 3 and tid not in running | dead:
             yield f"task {tid} has {len(frames)} frames"

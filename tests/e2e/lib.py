@@ -60,7 +60,7 @@ class Crash:
         return (self.folder / "truth" / name).exists()
 
     def lines(self, name):
-        return self.truth(name).decode("utf-8", "replace").splitlines()
+        return self.truth(name).decode("utf-8", "replace").split("\n")[:-1]
 
     @functools.cache
     def stat(self, name="stat"):
@@ -95,7 +95,7 @@ class Crash:
                 current.append(line)
         return found
 
-    @functools.cache
+    @functools.lru_cache(maxsize=2)  # 120,000 rows each
     def kallsyms(self):
         """(address, kind, name, module or None) of every line."""
         rows = []

@@ -62,6 +62,7 @@ def check_threads(env, crash, session):
     yield from differ("threads", count, len(env.json("ps", session.dump)))
 
 
+@functools.cache
 def functions_of(crash, module):
     """Functions in the module's .text: (address, name), the first of each address."""
     sections = crash.module_sections()[module]

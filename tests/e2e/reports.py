@@ -58,6 +58,7 @@ def check_modules(env, dump):
     yield from lacks("the text", text(env.ask("modules", dump).stdout), *(row["name"] for row in rows))
 
 
+@functools.cache
 def symbols(crash):
     """Some of kallsyms, evenly, and all of the modules' own: only names that mean one address in the kernel's own range.
 
