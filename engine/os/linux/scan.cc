@@ -57,9 +57,11 @@ ImageFacts scan_image(const AddressSpace& space, VirtAddr text) {
 void scan_vmcoreinfo(const PhysicalMemory& memory, std::uint64_t page_size, const std::function<bool(const std::string&)>& found) {
   constexpr std::string_view start = "OSRELEASE=";
   std::string page(page_size, '\0');
+  std::uint64_t looked_at = 0;
   for (const PhysRange& range : memory.ranges()) {
     const std::uint64_t before = -range.first.raw & (page_size - 1);  // ranges may begin inside a page
     for (std::uint64_t at = before; at < range.size; at += page_size) {
+      if (++looked_at > most_places) return;
       auto head = memory.read(range.first + at, {reinterpret_cast<std::uint8_t*>(page.data()), start.size()});
       if (!head || !page.starts_with(start)) continue;
       auto got = memory.read(range.first + at, {reinterpret_cast<std::uint8_t*>(page.data()), page.size()});

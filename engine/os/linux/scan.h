@@ -8,6 +8,9 @@
 
 namespace kvm::os_linux {
 
+// A file can claim any amount of RAM: searches give up after so many places (1 TiB of small pages).
+constexpr std::uint64_t most_places = std::uint64_t{1} << 28;
+
 struct ImageFacts {
   std::string release, build_id;  // empty: not found
 };
@@ -25,11 +28,14 @@ bool banner_at(const PhysicalMemory& memory, PhysAddr at);
 template <class Found>
 auto find_image(const PhysicalMemory& memory, std::uint64_t align, std::uint64_t banner_offset, Found found)
     -> decltype(found(PhysAddr{})) {
+  std::uint64_t looked_at = 0;
   for (const PhysRange& range : memory.ranges()) {
     const std::uint64_t end = range.first.raw + range.size;
-    for (std::uint64_t at = (range.first.raw + align - 1) & ~(align - 1); at >= range.first.raw && at < end; at += align)
+    for (std::uint64_t at = (range.first.raw + align - 1) & ~(align - 1); at >= range.first.raw && at < end; at += align) {
+      if (++looked_at > most_places) return std::nullopt;
       if (banner_at(memory, PhysAddr{at + banner_offset}))
         if (auto answer = found(PhysAddr{at})) return answer;
+    }
   }
   return std::nullopt;
 }
