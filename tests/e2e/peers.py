@@ -85,7 +85,8 @@ def check_crash(env, dump):
         raise Skip("crash is not installed")
     commands = env.temp("crash-commands")
     commands.write_text("ps\nmod\nsym linux_banner\nrd -8 linux_banner 64\nrd -64 init_uts_ns 50\nlog\nquit\n")
-    done = subprocess.run(["crash", "-s", "-i", commands, dump.path, dump.crash.vmlinux], stdin=subprocess.DEVNULL, capture_output=True, timeout=200)
+    done = subprocess.run(["crash", "-s", "-i", commands, dump.path, dump.crash.vmlinux],
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=200)
     said = text(done.stdout)
     ours = {row["task"]: row for row in env.json("ps", dump)}
     rows = re.findall(r"^>? +(\d+) +(\d+) +(\d+) +([0-9a-f]{16}) +(\S+) .* (\S+)$", said, re.M)
@@ -105,16 +106,19 @@ def check_crash(env, dump):
     words = re.findall(r"\b([0-9a-f]{16})\b", "".join(re.findall(r"^[0-9a-f]{16}:(  [0-9a-f]{16} [0-9a-f]{16})", said, re.M)))
     read = env.ask("read", dump, "init_uts_ns", 400, "--output", "-").stdout
     yield from differ("rd -64", [f"{int.from_bytes(read[at:at + 8], 'little'):016x}" for at in range(0, 400, 8)], words)
-    log = [line.rstrip() for line in said.splitlines() if re.match(r"\[ *\d+\.\d{6}\]", line)]
-    own = [line.rstrip() for line in text(env.ask("log", dump).stdout).splitlines()]
+    # Of a record of several lines crash stamps the first only, and moves the others to the right.
+    stamp = re.compile(r"^\[ *\d+\.\d{6}\] |^ {15}")
+    log = said[said.index("[    0.000000] Linux version"):].splitlines()
+    own = text(env.ask("log", dump).stdout).splitlines()
     yield from differ("lines of the log", len(own), len(log))
     for mine, other in zip(own, log):
-        yield from differ("log", mine, other)
+        yield from differ("log", stamp.sub("", mine).rstrip(), stamp.sub("", other).rstrip())
 
 
 def check_gdb(env, dump):
     """gdb's own reading of an ELF file with virtual addresses: the same bytes, and the CPUs' registers."""
-    places = [int(row["address"], 16) for row in env.json("symbol", dump, *NAMES[:-1])] + [int(row["task"], 16) for row in env.json("ps", dump)[:20]]
+    places = [int(row["address"], 16) for row in env.json("symbol", dump, *NAMES[:-1])]
+    places += [int(row["task"], 16) for row in env.json("ps", dump)[:20]]
     words = ["gdb", "-nx", "-q", "-batch", "-core", dump.path]
     for number, place in enumerate(places):
         words += ["-ex", f"dump binary memory {env.temp(f'peer-{number}')} {place:#x} {place + 256:#x}"]
