@@ -62,8 +62,9 @@ def check_modules(env, dump):
 def symbols(crash):
     """Some of kallsyms, evenly, and all of the modules' own: only names that mean one address in the kernel's own range.
 
-    Names like .LC0 are the compiler's labels: vmlinux has many of each.  What BPF and kprobes make at run time is in no file.  qdisc_tx_busylock_key of a module is an empty structure, alone in an
-    empty .bss: /sys has no address for an empty section, and neither has the module's list of sections.
+    Names like .LC0 are the compiler's labels: vmlinux has many of each.  What BPF and kprobes make at run time is in no file.
+    qdisc_tx_busylock_key of a module is an empty structure, alone in an empty .bss: /sys has no address for an empty section, and
+    neither has the module's list of sections.
     """
     loaded = {line.split()[0] for line in crash.lines("modules")}
     count = {}
