@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 namespace {
 
 void put(std::string& out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+  for (int i = 0; i < bytes; ++i) out += static_cast<char>(i < 8 ? value >> (8 * i) : 0);
 }
 
 struct Section { std::string name; unsigned type, flags; std::uint64_t size; };
