@@ -26,7 +26,8 @@ SegmentedMemory::SegmentedMemory(File file, std::vector<Segment> segments) : fil
   }
   for (const Interval& i : visible(std::move(layers))) {
     runs_.push_back({i.first, i.size, i.source, i.tag});
-    if (!ranges_.empty() && ranges_.back().first.raw + ranges_.back().size == i.first) ranges_.back().size += i.size;
+    const bool adjacent = !ranges_.empty() && ranges_.back().first.raw + ranges_.back().size == i.first;
+    if (adjacent && i.size <= ~std::uint64_t{0} - ranges_.back().size) ranges_.back().size += i.size;  // 2^64 does not fit
     else ranges_.push_back({{i.first}, i.size});
   }
 }
