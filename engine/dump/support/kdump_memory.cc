@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
+#include <system_error>
+#include <thread>
 
 #include "engine/dump/support/page_codec.h"
 #include "engine/integers.h"
@@ -12,6 +15,8 @@ namespace kvm {
 namespace {
 
 constexpr std::uint64_t descriptor_bytes = 24;  // u64 offset, u32 size, u32 flags, u64 page flags (unused)
+constexpr std::size_t smallest_share = 256 << 10;  // bytes for which starting a thread (some 20 us) pays
+constexpr std::size_t most_threads = 8;
 
 }  // namespace
 
@@ -99,7 +104,7 @@ Result<void> KdumpMemory::page(std::uint64_t pfn, MutableBytes out, Cursor& curs
   return {};
 }
 
-Result<std::size_t> KdumpMemory::read(PhysAddr at, MutableBytes out) const {
+Result<std::size_t> KdumpMemory::read_run(PhysAddr at, MutableBytes out) const {
   thread_local std::vector<std::uint8_t> partial;
   Cursor cursor;
   std::size_t done = 0;
@@ -125,6 +130,40 @@ Result<std::size_t> KdumpMemory::read(PhysAddr at, MutableBytes out) const {
     done += wanted;
   }
   return done;
+}
+
+// How many of the bytes at `at` lie in dumped pages that follow each other, as far as `bytes`.
+std::size_t KdumpMemory::dumped_run(PhysAddr at, std::size_t bytes) const {
+  const KdumpPart* part = part_of(at.raw / block_size_);
+  std::size_t run = 0;
+  for (std::uint64_t pfn = at.raw / block_size_; part && run < bytes && part->dumped.test(pfn) == PageBitmap::Bit::set; ++pfn)
+    run = (pfn + 1) * block_size_ - at.raw;
+  return std::min(run, bytes);
+}
+
+// Pages are independent streams: a large read is shared out, each thread decompresses a run of them.
+Result<std::size_t> KdumpMemory::read(PhysAddr at, MutableBytes out) const {
+  static const std::size_t processors = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, most_threads);
+  if (processors == 1 || out.size() < 2 * smallest_share || at.raw > ~std::uint64_t{0} - out.size()) return read_run(at, out);
+  const std::size_t run = dumped_run(at, out.size()), shares = std::min(processors, run / smallest_share);
+  if (shares < 2) return read_run(at, out);
+  out = out.first(run);  // a short read: the caller asks again behind it
+  const std::size_t length = (out.size() / shares + block_size_ - 1) / block_size_ * block_size_;
+  const auto share = [&](std::size_t i) {
+    const std::size_t from = std::min(i * length, out.size());
+    return read_run(at + from, out.subspan(from, std::min(length, out.size() - from)));
+  };
+  std::vector<std::future<Result<std::size_t>>> others;
+  try {
+    for (std::size_t i = 1; i < shares; ++i) others.push_back(std::async(std::launch::async, share, i));
+  } catch (const std::system_error&) {  // no more threads: this one does what is left
+  }
+  Result<std::size_t> all = share(0);
+  for (std::size_t i = 1; i < shares; ++i) {
+    const Result<std::size_t> got = i <= others.size() ? others[i - 1].get() : share(i);
+    if (all && got && *all == i * length) *all += *got;
+  }
+  return all;
 }
 
 std::span<const PhysRange> KdumpMemory::ranges() const {

@@ -27,7 +27,7 @@ class KdumpMemory final : public PhysicalMemory {
   // The first part is the file that the user named; all parts describe the same machine.
   explicit KdumpMemory(std::vector<std::unique_ptr<KdumpPart>> parts);
 
-  // Fastest for whole pages, which are decompressed in place.
+  // Fastest for whole pages, which are decompressed in place.  Large reads use several threads while they last.
   Result<std::size_t> read(PhysAddr at, MutableBytes out) const override;
   std::span<const PhysRange> ranges() const override;
   std::optional<std::uint64_t> file_offset(PhysAddr at) const override;
@@ -44,6 +44,8 @@ class KdumpMemory final : public PhysicalMemory {
   const KdumpPart* part_of(std::uint64_t pfn) const;
   Result<Stored> descriptor(const KdumpPart& part, std::uint64_t rank) const;
   Result<Stored> locate(std::uint64_t pfn, Cursor& cursor) const;
+  std::size_t dumped_run(PhysAddr at, std::size_t bytes) const;
+  Result<std::size_t> read_run(PhysAddr at, MutableBytes out) const;
   Result<void> page(std::uint64_t pfn, MutableBytes out, Cursor& cursor) const;
 
   const KdumpPart* named_;

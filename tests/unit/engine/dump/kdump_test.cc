@@ -42,6 +42,33 @@ TEST_CASE("kdump pages of every compression") {
   }
 }
 
+// Large reads are shared out over threads; what one thread cannot read ends the whole.
+TEST_CASE("kdump pages read many at a time") {
+  constexpr std::uint64_t count = 700, first = 16;
+  KdumpSpec spec;
+  spec.packing = Packing::lzo;
+  spec.max_pfn = 1024;
+  Buffer all;
+  for (std::uint64_t pfn = first; pfn < first + count; ++pfn) {
+    spec.pages[pfn] = page_of(pfn);
+    all.insert(all.end(), spec.pages[pfn].begin(), spec.pages[pfn].end());
+  }
+  const Dump dump = opened(write_kdump(spec));
+  CHECK(bytes_at(dump, first * 4096, count * 4096) == all);
+  CHECK(bytes_at(dump, first * 4096, 900 * 4096) == all);  // the run ends before the request
+  CHECK(bytes_at(dump, first * 4096 + 100, 600 * 4096) == Buffer(all.begin() + 100, all.begin() + 100 + 600 * 4096));
+  CHECK(error_at(dump, 0, 900 * 4096) == Errc::not_in_dump);
+
+  for (const std::uint64_t missing : {first, first + 1, first + 349, first + 350, first + 699}) {
+    KdumpSpec damaged = spec;
+    damaged.pages.erase(missing);
+    damaged.unwritten = {missing};
+    const Dump lost = opened(write_kdump(damaged));
+    if (missing == first) CHECK(error_at(lost, first * 4096, count * 4096) == Errc::lost);
+    else CHECK(bytes_at(lost, first * 4096, count * 4096) == Buffer(all.begin(), all.begin() + static_cast<std::ptrdiff_t>((missing - first) * 4096)));
+  }
+}
+
 TEST_CASE("kdump headers of every version, ABI and byte order") {
   for (const Abi abi : {Abi::lp64, Abi::i386, Abi::aligned32}) {
     for (const bool big : {false, true}) {
