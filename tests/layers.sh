@@ -9,7 +9,7 @@ rows() { for row in "$@"; do basename "$row" .cc; done | grep -vx arch | paste -
 awk -v machines="$(rows arch/*.cc)" -v systems="$(rows engine/os/*.cc)" '
 function offence(rule) { print FILENAME ":" FNR ": " rule; bad = 1 }
 function std(name) { return name !~ /[.\/]/ }
-function posix(name) { return name ~ /^(sys\/.*|unistd|fcntl|elf|netinet\/.*|arpa\/.*|termios|signal|poll)\.h$/ || name ~ /^sys\// }
+function posix(name) { return name ~ /^(sys\/.*|unistd|fcntl|dlfcn|elf|netinet\/.*|arpa\/.*|termios|signal|poll)\.h$/ || name ~ /^sys\// }
 
 # Libraries that have one home each.
 function library(name) {
