@@ -100,6 +100,23 @@ struct CpuRoot {
   std::span<const std::string_view> trap_symbols;                      // that handler's names, newest first
 };
 
+// How Linux's ORC unwind tables number the registers that a frame is found from.
+struct OrcRegister {
+  std::uint8_t number;
+  std::string_view reg;
+};
+struct OrcNumbering {
+  std::uint8_t sp, fp, cfa, sp_indirect, fp_indirect;
+  std::span<const OrcRegister> others;
+};
+
+// What an interrupt or system call saves, as members of one record.
+struct InterruptFrame {
+  std::string_view record;                  // "pt_regs"
+  std::span<const SavedRegister> regs;
+  std::string_view partial;                 // the first member of what the processor itself saves: from here on
+};
+
 // Facts that a Linux kernel of this processor hard-wires, and the names under which it tells the rest.
 struct LinuxLayout {
   std::uint64_t image_base;    // virtual address that lies at physical phys_base
@@ -112,6 +129,8 @@ struct LinuxLayout {
   std::span<const std::uint64_t> direct_map_bases;  // where there is no such variable, by paging mode
   std::span<const std::string_view> per_cpu_registers;  // that can hold a CPU's per-CPU base
   CpuRoot cpu;
+  std::span<const OrcNumbering> orc;  // every numbering that there was; empty: no ORC on this processor
+  InterruptFrame interrupt_frame;
 };
 
 struct Arch {

@@ -108,6 +108,19 @@ constexpr std::uint64_t direct_map_bases[] = {0xffff'8880'0000'0000, 0xff11'0000
 // SWAPGS: while in user mode the kernel's base waits in KernelGSbase.
 constexpr std::string_view per_cpu_registers[] = {"gs_base", "kernel_gs_base"};
 
+// arch/x86/include/asm/orc_types.h: since v4.14, and since v7.1.
+constexpr OrcRegister orc_others_v4_14[] = {{2, "rdx"}, {3, "rdi"}, {6, "r10"}, {7, "r13"}};
+constexpr OrcRegister orc_others_v7_1[] = {{1, "rax"}, {2, "rdx"}, {5, "rdi"}, {6, "r10"}, {7, "r13"}};
+constexpr OrcNumbering orc[] = {
+    {.sp = 5, .fp = 4, .cfa = 1, .sp_indirect = 9, .fp_indirect = 8, .others = orc_others_v4_14},
+    {.sp = 3, .fp = 4, .cfa = 8, .sp_indirect = 9, .fp_indirect = 10, .others = orc_others_v7_1},
+};
+constexpr SavedRegister pt_regs[] = {
+    {"r15", "r15"}, {"r14", "r14"}, {"r13", "r13"}, {"r12", "r12"}, {"rbp", "bp"}, {"rbx", "bx"}, {"r11", "r11"},
+    {"r10", "r10"}, {"r9", "r9"},   {"r8", "r8"},   {"rax", "ax"},  {"rcx", "cx"}, {"rdx", "dx"}, {"rsi", "si"},
+    {"rdi", "di"},  {"rip", "ip"},  {"cs", "cs"},   {"eflags", "flags"}, {"rsp", "sp"}, {"ss", "ss"},
+};
+
 constexpr LinuxLayout linux_layout{
     .image_base = 0xffff'ffff'8000'0000,  // __START_KERNEL_map
     .image_size = 0x4000'0000,            // KERNEL_IMAGE_SIZE with KASLR
@@ -122,6 +135,8 @@ constexpr LinuxLayout linux_layout{
     .per_cpu_registers = per_cpu_registers,
     // Bits 11:0 of CR3 are flags or a PCID; bit 12 tells the user copy of the tables from the kernel's (PTI).
     .cpu = {"cr3", 0x000f'ffff'ffff'e000, "cr4", 1 << 12, "idt_base", 16, divide_error_handler, divide_symbols},
+    .orc = orc,
+    .interrupt_frame = {"pt_regs", pt_regs, "ip"},
 };
 
 }  // namespace

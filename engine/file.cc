@@ -87,7 +87,7 @@ File File::from_bytes(std::vector<std::uint8_t> bytes, std::string name) {
   return File(std::move(backing), std::move(name));
 }
 
-File File::rearranged(std::vector<Piece> pieces, Gaps gaps) && {
+File File::rearranged(std::vector<FilePiece> pieces, Gaps gaps) && {
   pieces_ = std::move(pieces);
   rearranged_ = true;
   gaps_ = gaps;
@@ -97,16 +97,16 @@ File File::rearranged(std::vector<Piece> pieces, Gaps gaps) && {
 
 int File::descriptor() const { return backing_->descriptor; }
 
-const Piece* File::piece_at(std::uint64_t offset) const {
+const FilePiece* File::piece_at(std::uint64_t offset) const {
   const auto piece = std::upper_bound(pieces_.begin(), pieces_.end(), offset,
-                                      [](std::uint64_t at, const Piece& p) { return at < p.offset + p.size; });
+                                      [](std::uint64_t at, const FilePiece& p) { return at < p.offset + p.size; });
   return piece == pieces_.end() ? nullptr : &*piece;
 }
 
 Bytes File::view(std::uint64_t offset, std::uint64_t limit) const {
   if (offset >= size_) return {};
   if (!rearranged_) return stored_.subspan(offset, std::min(limit, size_ - offset));
-  const Piece* piece = piece_at(offset);
+  const FilePiece* piece = piece_at(offset);
   if (!piece) return {};
   if (offset < piece->offset) {
     if (gaps_ == Gaps::absent) return {};

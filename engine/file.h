@@ -16,7 +16,7 @@
 namespace kvm {
 
 // `size` bytes that lie at `stored` in the file belong at offset `offset`.
-struct Piece {
+struct FilePiece {
   std::uint64_t offset, size, stored;
 };
 
@@ -32,7 +32,7 @@ class File {
   static Result<File> open(const std::string& path);
   static File from_bytes(std::vector<std::uint8_t> bytes, std::string name);
   // The same file seen through `pieces`, which are sorted by offset, do not overlap and lie inside the file.
-  File rearranged(std::vector<Piece> pieces, Gaps gaps = Gaps::absent) &&;
+  File rearranged(std::vector<FilePiece> pieces, Gaps gaps = Gaps::absent) &&;
 
   File(File&&) noexcept;
   File& operator=(File&&) noexcept;
@@ -71,7 +71,7 @@ class File {
  private:
   struct Backing;  // the mapping or the vector
   File(std::unique_ptr<Backing> backing, std::string path);
-  const Piece* piece_at(std::uint64_t offset) const;  // the first piece that ends after `offset`
+  const FilePiece* piece_at(std::uint64_t offset) const;  // the first piece that ends after `offset`
 
   std::unique_ptr<Backing> backing_;
   std::string path_;
@@ -79,7 +79,7 @@ class File {
   std::uint64_t size_ = 0;
   bool rearranged_ = false;
   Gaps gaps_ = Gaps::absent;
-  std::vector<Piece> pieces_;
+  std::vector<FilePiece> pieces_;
 };
 
 }  // namespace kvm

@@ -16,41 +16,54 @@ struct PieceSection {
   bool code = false, writable = false;
 };
 
-// A symbol with what a debugger wants to know of it.  Names live as long as the OsModel that gave them.
 struct PieceVariable {
   std::string name;
   std::string type;            // "task_struct", or as C writes it: "struct list_head", "char[]"
 };
 
-// How to leave a frame at a code address: the row is valid from `address` up to the next row's.  The caller's registers
-// are found from `cfa`: the value of the stack pointer before the call or the interrupt.
+// How to leave a frame whose pc is at `address` or above it, up to the next row's.  "cfa" is DWARF's canonical frame
+// address; registers are DWARF numbers.
 struct UnwindRow {
   enum class Kind : std::uint8_t {
-    unknown,       // no way to go on is known
-    end,           // the outermost frame
-    call,          // the return address is below cfa
-    interrupt,     // all registers are saved in the structure that ends at cfa (Linux: pt_regs)
-    interrupt_partial,  // only what the processor saved: ip, cs, flags, sp, ss
+    unknown,            // nobody knows how to go on
+    end,                // the outermost frame
+    call,               // the return address lies below the cfa, the caller's stack pointer is the cfa
+    interrupt,          // all registers are saved at Pieces::interrupt_frame's places from the cfa
+    interrupt_partial,  // those that the processor saves, at Pieces::interrupt_partial's
   };
-  enum class Base : std::uint8_t { none, cfa, sp, bp, r10, r13, di, dx, ax, sp_indirect, bp_indirect };
+  enum class Cfa : std::uint8_t {
+    offset,         // register + offset
+    word,           // the word at register + offset
+    word_offset,    // the word at register, + offset
+  };
+  enum class Saved : std::uint8_t { unchanged, at_cfa, at_fp };  // the caller's frame pointer: at cfa or at the own one + fp_offset
+
   VirtAddr address;
   Kind kind = Kind::unknown;
-  Base cfa_base = Base::none;  // cfa = value of base + cfa_offset; *_indirect: the word at base ... see `orc.h`
-  Base bp_base = Base::none;   // where the caller's frame pointer is saved; none: unchanged
-  std::int16_t cfa_offset = 0, bp_offset = 0;
+  Cfa cfa = Cfa::offset;
+  Saved fp = Saved::unchanged;
+  bool interrupted = false;  // the caller was stopped at its pc, it made no call
+  std::uint8_t cfa_register = 0;
+  std::int16_t cfa_offset = 0, fp_offset = 0;
+};
+
+struct SavedAt {
+  std::uint8_t reg;       // DWARF number
+  std::int64_t offset;    // of its place, from the cfa
 };
 
 // The kernel image, or a module.
 struct Piece {
   std::string name;            // of the module; empty: the kernel image
   std::vector<PieceSection> sections;
-  std::vector<Symbol> symbols;         // by address
+  std::vector<Symbol> symbols;         // by address; their names live as long as the OsModel that gave them
   std::vector<std::uint8_t> btf;       // as it lies in memory; a module's builds on the kernel's
   std::vector<UnwindRow> unwind;       // by address
 };
 
 struct Pieces {
   std::vector<Piece> pieces;           // the kernel image first
+  std::vector<SavedAt> interrupt_frame, interrupt_partial;
   std::vector<PieceVariable> variables;  // variables whose type is known but not said by the BTF
   std::vector<std::string> remarks;    // what is missing and what that costs, one line each
 };

@@ -65,7 +65,7 @@ Result<File> unflattened(File file, std::vector<std::string>& remarks) {
     remarks.push_back(fmt::format("the file is cut: the flattened form ends at {:#x} without its end record", file.size()));
 
   std::reverse(records.begin(), records.end());  // a later record hides an earlier one
-  std::vector<Piece> pieces;
+  std::vector<FilePiece> pieces;
   for (const Interval& i : visible(std::move(records))) pieces.push_back({i.first, i.size, i.source});
   return std::move(file).rearranged(std::move(pieces), complete ? Gaps::zero : Gaps::absent);
 }
