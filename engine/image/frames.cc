@@ -1,6 +1,6 @@
 // One common information entry (CIE) per kind of frame tells what holds for all of its rows; a frame description entry (FDE)
-// covers a run of rows of one kind.  Runs are cut where functions begin: a debugger executes an FDE from its start to reach a
-// row.  Registers that a call may change are `undefined` in calls, since the kernel's tables do not follow them.
+// covers a run of rows of one kind.  Runs are cut where symbols begin: a debugger executes an FDE from its start to reach a row.
+//  Registers that a call may change are `undefined` in calls, since the kernel's tables do not follow them.
 #include "engine/image/frames.h"
 
 #include <algorithm>
@@ -63,7 +63,7 @@ void based_on(Writer& out, unsigned reg, std::int64_t offset) {
 class FrameTable {
  public:
   FrameTable(const arch::Arch& arch, const Pieces& pieces, std::vector<std::uint8_t>& out);
-  void add(const std::vector<UnwindRow>& rows, VirtAddr end);
+  void add(const Piece& piece);
   void add_user_code();
 
  private:
@@ -82,12 +82,7 @@ class FrameTable {
   void set_cfa(const UnwindRow& row);
   void set_fp(const UnwindRow& row);
   void saved_at(unsigned reg, std::int64_t offset);
-  // What holds at the start of each FDE of a kind: for calls, the state on entry to a function.
-  UnwindRow initial(UnwindRow::Kind kind) const;
-  bool is_entry(const UnwindRow& row) const {
-    return row.kind == UnwindRow::Kind::call && row.cfa == UnwindRow::Cfa::offset && row.cfa_register == sp_ && row.cfa_offset == word_ &&
-           row.fp == UnwindRow::Saved::unchanged;
-  }
+  UnwindRow initial(UnwindRow::Kind kind) const;  // what holds at the start of each FDE of a kind
 
   const arch::Arch& arch_;
   const Pieces& pieces_;
@@ -234,17 +229,29 @@ void FrameTable::row(const UnwindRow& row, const UnwindRow& before) {
   if (!fp_same) set_fp(row);
 }
 
-void FrameTable::add(const std::vector<UnwindRow>& rows, VirtAddr end) {
+VirtAddr end_of_code(const Piece& piece) {
+  VirtAddr end = piece.unwind.back().address + 1;
+  for (const PieceSection& section : piece.sections)
+    if (section.code && section.address < end) end = std::max(end, section.address + section.size);
+  return end;
+}
+
+void FrameTable::add(const Piece& piece) {
   constexpr std::size_t most_rows = 256;
   constexpr std::uint64_t farthest = 0xffff'ffff;  // that one instruction can advance
+  const std::vector<UnwindRow>& rows = piece.unwind;
+  auto symbol = piece.symbols.begin();
+  const auto starts_symbol = [&](const UnwindRow& row) {
+    while (symbol != piece.symbols.end() && symbol->address < row.address) ++symbol;
+    return symbol != piece.symbols.end() && symbol->address == row.address;
+  };
   for (std::size_t first = 0; first < rows.size();) {
     const UnwindRow& head = rows[first];
     std::size_t last = first + 1;
     while (last < rows.size() && last - first < most_rows && rows[last].kind == head.kind && rows[last].interrupted == head.interrupted &&
-           !is_entry(rows[last]) && rows[last].address - rows[last - 1].address <= farthest)
+           rows[last].address - rows[last - 1].address <= farthest && !starts_symbol(rows[last]))
       ++last;
-    const VirtAddr stop = last < rows.size() ? rows[last].address : std::max(end, rows[last - 1].address + 1);
-    const std::size_t cie = cie_for(head), start = open_fde(cie, head.address, stop);
+    const std::size_t cie = cie_for(head), start = open_fde(cie, head.address, last < rows.size() ? rows[last].address : end_of_code(piece));
     UnwindRow before = initial(head.kind);
     for (std::size_t i = first; i < last; before = rows[i++]) {
       if (i > first) advance(rows[i].address - rows[i - 1].address);
@@ -273,12 +280,7 @@ std::vector<std::uint8_t> make_debug_frame(const arch::Arch& arch, const Pieces&
   std::vector<std::uint8_t> out;
   if (std::ranges::all_of(pieces.pieces, [](const Piece& piece) { return piece.unwind.empty(); })) return out;
   FrameTable table(arch, pieces, out);
-  for (const Piece& piece : pieces.pieces) {
-    VirtAddr end{0};
-    for (const PieceSection& section : piece.sections)
-      if (section.code && !piece.unwind.empty() && section.address <= piece.unwind.back().address) end = std::max(end, section.address + section.size);
-    table.add(piece.unwind, end);
-  }
+  for (const Piece& piece : pieces.pieces) table.add(piece);
   table.add_user_code();
   return out;
 }
