@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/dump.h"
+#include "engine/pieces.h"
 #include "engine/record.h"
 #include "engine/registers.h"
 
@@ -34,6 +35,7 @@ struct ModuleSection {
 struct ModuleArea {
   VirtAddr base;
   std::uint64_t size = 0;
+  bool code = false, writable = false;
 };
 struct Module {
   std::string name;
@@ -42,6 +44,7 @@ struct Module {
   std::vector<ModuleArea> areas;   // that memory; empty: one piece from `base`
   std::vector<ModuleSection> sections;
   std::string build_id;            // hex; empty: not known
+  VirtAddr handle;                 // of struct module, linker_file ...
 
   bool contains(VirtAddr address) const {
     for (const ModuleArea& area : areas)
@@ -77,6 +80,10 @@ class OsModel {
   virtual Result<AddressSpace> user_space(const Task&) const { return fail(Errc::unsupported, "user memory is not known here"); }
   virtual Result<std::vector<LogLine>> log() const = 0;
   virtual std::string panic_message() const = 0;                        // empty: none found
+  // What the kernel keeps in memory of a module's symbols, for when there is no file of it.
+  virtual Result<std::unique_ptr<Symbols>> module_symbols(const Module&) const { return fail(Errc::unsupported, "modules' symbols are not known here"); }
+  // All that the kernel tells of itself; the names in it live as long as the model.
+  virtual Result<Pieces> pieces() const { return fail(Errc::unsupported, "what this kernel tells of itself is not known here"); }
 };
 
 // What the engine knows before an OS model exists.

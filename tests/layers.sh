@@ -38,7 +38,7 @@ function own(name) {
     return "engine core includes arch/arch.h and engine/*.h"
   }
   if (layer == "dump") return core && name != "engine/os.h" || name ~ /^engine\/dump\/support\// ? "" : "a dump format includes the engine core and engine/dump/support/"
-  if (layer == "os") return core || name ~ /^engine\/os\// ? "" : "an OS model includes the engine core and engine/os/"
+  if (layer == "os") return core || name ~ /^engine\/os\// || name ~ /^engine\/symbols\/(kallsyms|btf)\.h$/ ? "" : "an OS model includes the engine core, engine/os/, and of engine/symbols/ what lies in memory"
   if (layer == "symbols") return core || name ~ /^engine\/symbols\// ? "" : "symbols include the engine core and engine/symbols/"
   if (layer == "stub") {
     if (core || name ~ /^stub\// || name == "engine/symbols/elf_file.h") return ""

@@ -1,6 +1,11 @@
 // Linux.  Its parts are in engine/os/linux/; this is the row and the model that ties them together.
+#include <algorithm>
+#include <iterator>
+#include <mutex>
+
 #include "engine/os/linux/map.h"
 #include "engine/os/linux/model.h"
+#include "engine/os/linux/pieces.h"
 
 namespace kvm {
 namespace {
@@ -8,7 +13,7 @@ namespace {
 class LinuxModel final : public OsModel {
  public:
   LinuxModel(const KernelView& view, const Dump& dump, const KernelMap& map)
-      : view_(view), release_(map.release), cpus_(os_linux::find_cpus(view, cpu_states(dump.notes, view.arch))) {
+      : view_(view), release_(map.release), vmcoreinfo_(map.vmcoreinfo), cpus_(os_linux::find_cpus(view, cpu_states(dump.notes, view.arch))) {
     if (release_.empty()) release_ = read_release();
   }
 
@@ -30,6 +35,10 @@ class LinuxModel final : public OsModel {
   Result<AddressSpace> user_space(const Task& task) const override;
   Result<std::vector<LogLine>> log() const override { return os_linux::read_log(view_); }
   std::string panic_message() const override;
+  Result<std::unique_ptr<Symbols>> module_symbols(const Module& module) const override {
+    return os_linux::read_module_symbols(view_, module).map([](auto&& symbols) -> std::unique_ptr<Symbols> { return std::move(symbols); });
+  }
+  Result<Pieces> pieces() const override;
 
  private:
   std::string read_release() const {
@@ -39,9 +48,42 @@ class LinuxModel final : public OsModel {
   }
 
   const KernelView& view_;
-  std::string release_;
+  std::string release_, vmcoreinfo_;
   std::vector<os_linux::CpuSlot> cpus_;
+  // The names in the pieces; made on first use.
+  mutable std::mutex own_lock_;
+  mutable std::vector<std::unique_ptr<Kallsyms>> own_symbols_;
 };
+
+// The kernel's own word throughout, even where a vmlinux is at hand.
+Result<Pieces> LinuxModel::pieces() const {
+  Pieces all;
+  auto kernel_symbols = TRY(os_linux::read_kernel_symbols(view_, vmcoreinfo_, all.remarks));
+  Piece& kernel = all.pieces.emplace_back();
+  kernel.sections = os_linux::kernel_sections(*kernel_symbols);
+  kernel.symbols = kernel_symbols->all();
+  if (auto btf = os_linux::read_kernel_btf(view_, *kernel_symbols)) kernel.btf = std::move(*btf);
+  else all.remarks.push_back("the kernel's own types (BTF) cannot be read: " + to_string(btf.error()));
+  all.variables = os_linux::known_variables(*kernel_symbols, view_.types);
+
+  const auto modules = this->modules(all.remarks);
+  auto types = os_linux::read_module_btf(view_, all.remarks);
+  std::vector<std::unique_ptr<Kallsyms>> keep;
+  keep.push_back(std::move(kernel_symbols));
+  for (const Module& module : modules ? *modules : std::vector<Module>{}) {
+    Piece& piece = all.pieces.emplace_back();
+    piece.name = module.name;
+    piece.sections = os_linux::module_sections(module);
+    piece.btf = std::move(types[module.handle.raw]);
+    auto symbols = os_linux::read_module_symbols(view_, module);
+    if (!symbols) continue;
+    piece.symbols = (*symbols)->all();
+    keep.push_back(std::move(*symbols));
+  }
+  const std::lock_guard hold(own_lock_);
+  std::ranges::move(keep, std::back_inserter(own_symbols_));
+  return all;
+}
 
 // A process's root table, found through the direct map; the modes and the upper half's root are the kernel's.
 Result<AddressSpace> LinuxModel::user_space(const Task& task) const {

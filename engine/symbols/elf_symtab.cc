@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "engine/integers.h"
+#include "engine/symbols/labels.h"
 #include "engine/symbols/name_index.h"
 
 namespace kvm {
@@ -39,12 +40,6 @@ struct AddressEntry {
     return address != other.address ? address < other.address : symbol < other.symbol;
   }
 };
-
-// Labels that tools make; at an address they are the last choice.  "$x", "$d" mark code and data on Arm and RISC-V,
-// __pfx_ and __cfi_ the padding before a function (objtool, clang's kCFI).
-bool is_mere_label(std::string_view name) {
-  return name.empty() || name[0] == '$' || name.starts_with(".L") || name.starts_with("__pfx_") || name.starts_with("__cfi_");
-}
 
 // Sorts by address.  A kernel's symbols are spread evenly enough that dealing them into as many buckets as there are
 // symbols leaves almost nothing to compare: ten times faster than sorting at once.

@@ -1,4 +1,6 @@
 // Loaded modules and where each of their sections lies.
+#include <algorithm>
+
 #include "engine/integers.h"
 #include "engine/os/linux/list.h"
 #include "engine/os/linux/model.h"
@@ -10,22 +12,37 @@ constexpr std::uint64_t most_modules = 1 << 14, most_sections = 4096, memory_kin
 
 // Since v6.4 a module's memory is an array by purpose, text first; before that two layouts (v4.5), before that plain
 // members.  Areas that were freed after start-up have no size.
+enum MemoryKind : std::uint8_t { mod_text, mod_data, mod_rodata, mod_ro_after_init, mod_init_text, mod_init_data, mod_init_rodata };
+
+// The older kernels' areas begin with their code, then comes what is only read.
+struct LayoutMembers {
+  std::string base, size, text_size, read_only_size;
+};
+
+void add_layout(const Record& module, const LayoutMembers& names, std::vector<ModuleArea>& areas) {
+  const VirtAddr base = module.pointer(names.base).value_or(VirtAddr{});
+  const auto number = [&](const std::string& name) { return module.number(name).value_or(0) & 0xffff'ffff; };
+  const std::uint64_t size = number(names.size), text = std::min(number(names.text_size), size);
+  const std::uint64_t read_only = std::clamp(number(names.read_only_size), text, size);
+  areas.push_back({base, text, true, false});
+  areas.push_back({base + text, read_only - text, false, false});
+  areas.push_back({base + read_only, size - read_only, false, true});
+}
+
 std::vector<ModuleArea> read_areas(const Record& module) {
   std::vector<ModuleArea> areas;
-  auto add = [&](const std::string& base, const std::string& size) {
-    areas.push_back({module.pointer(base).value_or(VirtAddr{}), module.number(size).value_or(0) & 0xffff'ffff});
-  };
   if (module.has("mem")) {
     for (std::uint64_t i = 0; i < memory_kinds; ++i) {
       const std::string area = "mem[" + std::to_string(i) + "]";
-      add(area + ".base", area + ".size");
+      areas.push_back({module.pointer(area + ".base").value_or(VirtAddr{}), module.number(area + ".size").value_or(0) & 0xffff'ffff,
+                       i == mod_text || i == mod_init_text, i == mod_data || i == mod_ro_after_init || i == mod_init_data});
     }
   } else if (module.has("core_layout")) {
-    add("core_layout.base", "core_layout.size");
-    add("init_layout.base", "init_layout.size");
+    for (const std::string layout : {"core_layout", "init_layout"})
+      add_layout(module, {layout + ".base", layout + ".size", layout + ".text_size", layout + ".ro_size"}, areas);
   } else {
-    add("module_core", "core_size");
-    add("module_init", "init_size");
+    add_layout(module, {"module_core", "core_size", "core_text_size", "core_ro_size"}, areas);
+    add_layout(module, {"module_init", "init_size", "init_text_size", "init_ro_size"}, areas);
   }
   return areas;
 }
@@ -86,6 +103,7 @@ Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std
     if (!name || (unformed && state && static_cast<std::int64_t>(*state) == *unformed)) return;
     if (modules.size() == most_modules) return;
     Module module;
+    module.handle = at;
     module.name = *name;
     module.areas = read_areas(record);
     module.base = module.areas.front().base;

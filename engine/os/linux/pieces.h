@@ -1,0 +1,29 @@
+// What a Linux kernel tells of itself, for when there is no file of it (engine/pieces.h).
+#pragma once
+
+#include <map>
+
+#include "engine/os/linux/kallsyms.h"
+#include "engine/os/linux/model.h"
+
+namespace kvm::os_linux {
+
+// The kernel's sections, as far as symbols tell where they begin and end; none overlap.
+std::vector<PieceSection> kernel_sections(const Symbols& symbols);
+// A module's, which end where the next one begins.
+std::vector<PieceSection> module_sections(const Module& module);
+
+// The kernel's symbols, looked for as kallsyms.h says.
+Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const std::string& vmcoreinfo, std::vector<std::string>& remarks);
+// The symbols that the kernel keeps of a module, for its own backtraces.
+Result<std::unique_ptr<Kallsyms>> read_module_symbols(const KernelView& view, const Module& module);
+
+// The kernel's BTF; all of it, or an error.
+Result<std::vector<std::uint8_t>> read_kernel_btf(const KernelView& view, const Symbols& symbols);
+// The modules', by the address of their struct module.
+std::map<std::uint64_t, std::vector<std::uint8_t>> read_module_btf(const KernelView& view, std::vector<std::string>& remarks);
+
+// Well-known variables whose symbol and type this kernel has.
+std::vector<PieceVariable> known_variables(const Symbols& symbols, const Types& types);
+
+}  // namespace kvm::os_linux
