@@ -115,6 +115,7 @@ struct InterruptFrame {
   std::string_view record;                  // "pt_regs"
   std::span<const SavedRegister> regs;
   std::string_view partial;                 // the first member of what the processor itself saves: from here on
+  std::string_view call_prefix;             // of the names of code that saves it on a system call
 };
 
 // Facts that a Linux kernel of this processor hard-wires, and the names under which it tells the rest.

@@ -136,7 +136,7 @@ constexpr LinuxLayout linux_layout{
     // Bits 11:0 of CR3 are flags or a PCID; bit 12 tells the user copy of the tables from the kernel's (PTI).
     .cpu = {"cr3", 0x000f'ffff'ffff'e000, "cr4", 1 << 12, "idt_base", 16, divide_error_handler, divide_symbols},
     .orc = orc,
-    .interrupt_frame = {"pt_regs", pt_regs, "ip"},
+    .interrupt_frame = {"pt_regs", pt_regs, "ip", "entry_"},
 };
 
 }  // namespace

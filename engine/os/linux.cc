@@ -5,6 +5,7 @@
 
 #include "engine/os/linux/map.h"
 #include "engine/os/linux/model.h"
+#include "engine/os/linux/orc.h"
 #include "engine/os/linux/pieces.h"
 
 namespace kvm {
@@ -65,6 +66,8 @@ Result<Pieces> LinuxModel::pieces() const {
   if (auto btf = os_linux::read_kernel_btf(view_, *kernel_symbols)) kernel.btf = std::move(*btf);
   else all.remarks.push_back("the kernel's own types (BTF) cannot be read: " + to_string(btf.error()));
   all.variables = os_linux::known_variables(*kernel_symbols, view_.types);
+  kernel.unwind = os_linux::kernel_unwind(view_, *kernel_symbols, all.remarks);
+  os_linux::add_interrupt_places(view_, all);
 
   const auto modules = this->modules(all.remarks);
   auto types = os_linux::read_module_btf(view_, all.remarks);
@@ -75,6 +78,7 @@ Result<Pieces> LinuxModel::pieces() const {
     piece.name = module.name;
     piece.sections = os_linux::module_sections(module);
     piece.btf = std::move(types[module.handle.raw]);
+    piece.unwind = os_linux::module_unwind(view_, module, all.remarks);
     auto symbols = os_linux::read_module_symbols(view_, module);
     if (!symbols) continue;
     piece.symbols = (*symbols)->all();

@@ -44,6 +44,11 @@ Result<Layout> read_layout(const KernelView& view) {
   return layout;
 }
 
+struct Unwind {
+  std::vector<UnwindRow> rows;
+  std::size_t missing = 0;  // rows whose page is not in the dump
+};
+
 struct Array {
   std::vector<std::uint8_t> bytes;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> gaps;  // [first, last): not in the dump
@@ -188,37 +193,66 @@ Unwind Table::rows() const {
   return unwind;
 }
 
-}  // namespace
+bool has_orc(const KernelView& view) { return view.arch.linux_layout && !view.arch.linux_layout->orc.empty(); }
 
-Result<Unwind> kernel_unwind(const KernelView& view) {
+Result<Unwind> read_kernel(const KernelView& view) {
   const VirtAddr addresses = TRY(view.address_of("__start_orc_unwind_ip")), end = TRY(view.address_of("__stop_orc_unwind_ip"));
   const VirtAddr entries = TRY(view.address_of("__start_orc_unwind"));
   const Table table = TRY(Table::read(view, addresses, entries, (end - addresses) / address_bytes));
   return table.rows();
 }
 
-Result<Unwind> module_unwind(const KernelView& view, const Record& module) {
+Result<Unwind> read_module(const KernelView& view, const Record& module) {
   const VirtAddr addresses = TRY(module.pointer("arch.orc_unwind_ip")), entries = TRY(module.pointer("arch.orc_unwind"));
   const std::uint64_t count = TRY(module.number("arch.num_orcs"));
   const Table table = TRY(Table::read(view, addresses, entries, count));
   return table.rows();
 }
 
-Result<InterruptPlaces> interrupt_places(const KernelView& view) {
-  if (!view.arch.linux_layout) return fail(Errc::unsupported);
+std::vector<UnwindRow> rows_of(Result<Unwind> unwind, const std::string& whose, std::vector<std::string>& remarks) {
+  const std::string cost = "; backtraces may end in " + whose;
+  if (!unwind) remarks.push_back("no unwind table (ORC) of " + whose + ": " + to_string(unwind.error()) + cost);
+  else if (unwind->missing) remarks.push_back(std::to_string(unwind->missing) + " rows of the unwind table (ORC) of " + whose + " are missing" + cost);
+  return unwind ? std::move(unwind->rows) : std::vector<UnwindRow>{};
+}
+
+}  // namespace
+
+// A system call's frame is left like any other: nothing of user code hangs on its pc being exact, and debuggers hide the name
+// of a frame behind which the caller was interrupted.
+std::vector<UnwindRow> kernel_unwind(const KernelView& view, const Symbols& symbols, std::vector<std::string>& remarks) {
+  if (!has_orc(view)) return {};
+  std::vector<UnwindRow> rows = rows_of(read_kernel(view), "the kernel", remarks);
+  const std::string_view entry = view.arch.linux_layout->interrupt_frame.call_prefix;
+  for (UnwindRow& row : rows) {
+    if (!row.interrupted) continue;
+    const auto symbol = symbols.at(row.address);
+    if (symbol && symbol->name.starts_with(entry)) row.interrupted = false;
+  }
+  return rows;
+}
+
+std::vector<UnwindRow> module_unwind(const KernelView& view, const Module& module, std::vector<std::string>& remarks) {
+  if (!has_orc(view)) return {};
+  const Record record(view, "module", module.handle);
+  if (auto count = record.number("arch.num_orcs"); count && *count == 0) return {};
+  return rows_of(read_module(view, record), "module " + module.name, remarks);
+}
+
+void add_interrupt_places(const KernelView& view, Pieces& pieces) {
+  if (!view.arch.linux_layout || view.arch.linux_layout->interrupt_frame.regs.empty()) return;
   const arch::InterruptFrame& frame = view.arch.linux_layout->interrupt_frame;
-  const std::uint64_t first = TRY(view.types.member(frame.record, frame.partial)).offset;
-  InterruptPlaces places;
+  const auto first = view.types.member(frame.record, frame.partial);
+  if (!first) return;
   for (const arch::SavedRegister& saved : frame.regs) {
-    auto member = view.types.member(frame.record, saved.member);
+    const auto member = view.types.member(frame.record, saved.member);
     const auto index = register_index(view.arch, saved.reg);
     if (!member || !index || view.arch.registers[*index].dwarf < 0) continue;
     const auto number = static_cast<std::uint8_t>(view.arch.registers[*index].dwarf);
     const auto offset = static_cast<std::int64_t>(member->offset);
-    places.all.push_back({number, offset});
-    if (member->offset >= first) places.partial.push_back({number, offset - static_cast<std::int64_t>(first)});
+    pieces.interrupt_frame.push_back({number, offset});
+    if (member->offset >= first->offset) pieces.interrupt_partial.push_back({number, offset - static_cast<std::int64_t>(first->offset)});
   }
-  return places;
 }
 
 }  // namespace kvm::os_linux
