@@ -1,0 +1,132 @@
+// Bytes as DWARF 5 has them: section 6.4.1 for the entries, table 7.29 for the instructions, 7.7.1 for expressions; register
+// numbers from the x86-64 psABI (6 rbp, 7 rsp, 16 the return address).
+#include "engine/image/frames.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/support/kernel_fixture.h"
+
+using namespace kvm;
+using Kind = UnwindRow::Kind;
+using Bytes_ = std::vector<std::uint8_t>;
+
+namespace {
+
+const arch::Arch& amd64() { return *arch::find("x86_64"); }
+
+UnwindRow call(std::uint64_t address, int offset, unsigned reg = 7) {
+  UnwindRow row;
+  row.address = {address};
+  row.kind = Kind::call;
+  row.cfa_register = static_cast<std::uint8_t>(reg);
+  row.cfa_offset = static_cast<std::int16_t>(offset);
+  return row;
+}
+
+Bytes_ frames(std::vector<UnwindRow> rows, std::vector<Symbol> symbols = {}) {
+  Pieces pieces;
+  pieces.interrupt_frame = {{6, 32}, {16, 128}, {7, 152}};
+  pieces.interrupt_partial = {{16, 0}, {7, 24}};
+  Piece& piece = pieces.pieces.emplace_back();
+  piece.unwind = std::move(rows);
+  piece.symbols = std::move(symbols);
+  return make_debug_frame(amd64(), pieces);
+}
+
+struct Entry {
+  std::size_t at;
+  Bytes_ bytes;  // behind the length
+};
+std::vector<Entry> entries(const Bytes_& section) {
+  std::vector<Entry> all;
+  for (std::size_t at = 0; at < section.size();) {
+    REQUIRE(section.size() - at >= 8);
+    const std::size_t length = section[at] | section[at + 1] << 8 | section[at + 2] << 16;
+    REQUIRE(length <= section.size() - at - 4);
+    CHECK(length % 8 == 0);
+    all.push_back({at, Bytes_(section.begin() + static_cast<std::ptrdiff_t>(at + 4), section.begin() + static_cast<std::ptrdiff_t>(at + 4 + length))});
+    at += 4 + length;
+  }
+  return all;
+}
+
+// What begins at `from` of an entry, as far as `expected` goes; the rest must be DW_CFA_nop.
+bool ends_with_nops(const Bytes_& entry, std::size_t from, const Bytes_& expected) {
+  for (std::size_t i = from; i < entry.size(); ++i)
+    if (entry[i] != (i - from < expected.size() ? expected[i - from] : 0)) return false;
+  return entry.size() >= from + expected.size();
+}
+
+}  // namespace
+
+TEST_CASE("No unwind rows, no .debug_frame") { CHECK(make_debug_frame(amd64(), Pieces{{Piece{}}, {}, {}, {}, {}}).empty()); }
+
+TEST_CASE("A function's frame entry: cfa, saved frame pointer, expressions") {
+  std::vector<UnwindRow> rows{call(0x1000, 8), call(0x1001, 16), call(0x1041, 16, 6), call(0x1241, 8)};
+  rows[1].fp = rows[2].fp = UnwindRow::Saved::at_cfa;
+  rows[1].fp_offset = rows[2].fp_offset = -16;
+  rows.push_back(call(0x1250, 8));
+  rows.back().cfa = UnwindRow::Cfa::word_offset;
+  rows.push_back(call(0x1254, -40, 6));
+  rows.back().cfa = UnwindRow::Cfa::word;
+  rows.back().fp = UnwindRow::Saved::at_fp;
+  rows.back().fp_offset = -8;
+  const auto all = entries(frames(rows));
+  REQUIRE(all.size() == 4);  // CIE, FDE, and both for user code
+
+  const Bytes_& cie = all[0].bytes;
+  const Bytes_ head{0xff, 0xff, 0xff, 0xff, 4, 0, 8, 0, 1, 0x78, 16, 0x0c, 7, 8};  // version 4, factors 1 and -8, RA 16; def_cfa r7 + 8
+  REQUIRE(cie.size() > head.size());
+  CHECK(Bytes_(cie.begin(), cie.begin() + static_cast<std::ptrdiff_t>(head.size())) == head);
+  const Bytes_ undefined_rbx{0x07, 3}, same_rbp{0x08, 6}, return_address{0x90, 1};
+  CHECK(std::ranges::search(cie, undefined_rbx).begin() != cie.end());
+  CHECK(std::ranges::search(cie, same_rbp).begin() != cie.end());
+  CHECK(std::ranges::search(cie, return_address).begin() != cie.end());
+
+  const Bytes_& fde = all[1].bytes;
+  CHECK(Bytes_(fde.begin(), fde.begin() + 4) == Bytes_{0, 0, 0, 0});  // its CIE
+  CHECK(Bytes_(fde.begin() + 4, fde.begin() + 20) == Bytes_{0, 0x10, 0, 0, 0, 0, 0, 0, 0x55, 2, 0, 0, 0, 0, 0, 0});
+  CHECK(ends_with_nops(fde, 20,
+                       {0x41, 0x0c, 7, 16, 0x86, 2,             // + 1: cfa = rsp + 16, rbp at cfa - 16
+                        0x02, 0x40, 0x0c, 6, 16,                // + 0x40: cfa = rbp + 16
+                        0x03, 0x00, 0x02, 0x0c, 7, 8, 0x08, 6,  // + 0x200: cfa = rsp + 8, rbp as it is
+                        0x4f, 0x0f, 6, 0x77, 0, 0x06, 0x11, 8, 0x22,  // + 15: breg7 0, deref, consts 8, plus
+                        0x44, 0x0f, 3, 0x76, 0x58, 0x06, 0x10, 6, 2, 0x76, 0x78}));  // + 4: breg6 -40, deref; rbp at breg6 -8
+}
+
+TEST_CASE("Interrupts: registers from their places, and 'S' where the caller was interrupted") {
+  UnwindRow all = call(0x2000, 0), partial = call(0x2010, 8);
+  all.kind = Kind::interrupt;
+  all.interrupted = true;
+  partial.kind = Kind::interrupt_partial;
+  const auto made = entries(frames({all, partial}));
+  REQUIRE(made.size() == 6);
+  CHECK(Bytes_(made[0].bytes.begin() + 4, made[0].bytes.begin() + 7) == Bytes_{4, 'S', 0});
+  for (const Bytes_& place : {Bytes_{0x11, 6, 0x7c}, Bytes_{0x11, 16, 0x70}, Bytes_{0x11, 7, 0x6d}})  // factored by -8: 32, 128, 152
+    CHECK(std::ranges::search(made[0].bytes, place).begin() != made[0].bytes.end());
+  CHECK(ends_with_nops(made[1].bytes, 20, {}));
+  CHECK(Bytes_(made[2].bytes.begin() + 4, made[2].bytes.begin() + 6) == Bytes_{4, 0});
+  for (const Bytes_& place : {Bytes_{0x90, 0}, Bytes_{0x11, 7, 0x7d}})
+    CHECK(std::ranges::search(made[2].bytes, place).begin() != made[2].bytes.end());
+  CHECK(ends_with_nops(made[3].bytes, 20, {0x0c, 7, 8}));
+}
+
+TEST_CASE("Where nothing is known, and in user code, the return address is undefined") {
+  UnwindRow end = call(0xffffffff81000000, 0);
+  end.kind = Kind::end;
+  const auto made = entries(frames({end}));
+  REQUIRE(made.size() == 3);  // user code shares the CIE
+  const Bytes_ undefined{0x07, 16};
+  CHECK(std::ranges::search(made[0].bytes, undefined).begin() != made[0].bytes.end());
+  CHECK(Bytes_(made[2].bytes.begin() + 4, made[2].bytes.begin() + 12) == Bytes_{0, 0, 1, 0, 0, 0, 0, 0});
+}
+
+TEST_CASE("Frame entries are cut where symbols begin") {
+  const std::vector<UnwindRow> rows{call(0x1000, 8), call(0x1001, 16), call(0x1010, 8), call(0x1011, 16)};
+  CHECK(entries(frames(rows)).size() == 4);
+  CHECK(entries(frames(rows, {{"a", {0x1000}, 16, 't'}, {"b", {0x1010}, 16, 't'}})).size() == 5);
+}
+
+TEST_CASE("Rows that are far apart are cut too") {
+  CHECK(entries(frames({call(0x1000, 8), call(0x1'0000'2000, 16)})).size() == 5);
+}
