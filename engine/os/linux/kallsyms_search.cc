@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t tokens = 256, index_bytes = tokens * 2, most_token_bytes = 1 << 16, per_marker = 256;
 constexpr std::uint64_t most_scanned = std::uint64_t{64} << 30;
+constexpr std::size_t most_runs = 8;
 constexpr std::size_t shortest_name = 2, longest_name = 513;  // length and kind; KSYM_NAME_LEN of uncompressed bytes
 constexpr std::size_t alignment = 8;                          // of every table, at most
 
@@ -132,12 +133,15 @@ class Search {
     for (std::uint64_t size = 4 << 20; size <= 64 << 20 && size < places.token_table.raw; size *= 4) {
       const VirtAddr start{(places.token_table.raw - size) & ~(alignment - 1)};
       const PartialBytes table = read_table(memory_, start, places.token_table - start);
-      each_run(table.bytes, order_, [&](const Run& run) {
-        const auto names = names_before(table.bytes, run.at, run.values(table.bytes, order_), order_);
-        if (names) places.names = start + names->first, places.count = names->second;
-        return names.has_value();
-      });
-      if (places.count) return true;
+      std::vector<Run> runs;
+      each_run(table.bytes, order_, [&](const Run& run) { return runs.push_back(run), false; });
+      // Numbers that happen to rise do not do so for long.
+      std::ranges::stable_sort(runs, std::ranges::greater{}, &Run::count);
+      for (const Run& run : std::span(runs).first(std::min(runs.size(), most_runs)))
+        if (const auto names = names_before(table.bytes, run.at, run.values(table.bytes, order_), order_)) {
+          places.names = start + names->first, places.count = names->second;
+          return true;
+        }
     }
     return false;
   }
