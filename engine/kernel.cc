@@ -27,6 +27,7 @@ struct Kernel::State {
   std::vector<Cpu> cpus;
   std::string vmlinux, os_missing;
   DebugFileQuery query;
+  bool debug_files = true;
   std::optional<DebugFiles> files;
   Providers providers;
   std::vector<std::string> remarks;
@@ -83,21 +84,44 @@ std::string missing_vmlinux(const KernelMap& map, const std::vector<std::string>
   return text + "; name it after the dump, or give --symbols DIR, or set DEBUGINFOD_URLS";
 }
 
-// Types, best first: BTF in the vmlinux, DWARF, BTF in the dump's own memory.
-std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& raw) {
-  const std::uint8_t pointer = raw.arch.pointer_bytes;
+// Types, best first: BTF in the vmlinux, BTF in the dump's own memory, DWARF.
+std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& raw,
+                                  const OsKind& kind) {
   if (const ElfSection* btf = file.section(".BTF"))
-    if (auto types = open_btf(file.contents(*btf), pointer)) return std::move(*types);
-  auto first = raw.symbols.find("__start_BTF"), last = raw.symbols.find("__stop_BTF");
-  constexpr std::uint64_t most_btf = 256u << 20;
-  if (first && last && last->address > first->address && last->address - first->address <= most_btf) {
-    std::vector<std::uint8_t> bytes(last->address - first->address);
-    if (raw.space.read(first->address, bytes).value_or(0) == bytes.size())
-      if (auto types = open_btf(std::move(bytes), pointer)) return std::move(*types);
-  }
+    if (auto types = open_btf(file.contents(*btf), raw.arch.pointer_bytes)) return std::move(*types);
+  if (kind.own_types)
+    if (auto types = kind.own_types(raw)) return std::move(*types);
   if (providers.dwarf_types)
     if (auto types = providers.dwarf_types(path)) return std::move(*types);
   return nullptr;
+}
+
+// What the kernel's structures need, from the vmlinux or from the kernel itself; why there is not all of it.
+struct Knowledge {
+  std::unique_ptr<Symbols> symbols;
+  std::unique_ptr<Types> types;
+  std::string missing;
+};
+
+Result<Knowledge> from_vmlinux(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& empty,
+                               const KernelMap& map, const OsKind& kind) {
+  Knowledge known;
+  known.symbols = TRY(open_elf_symbols(file, map.slide));
+  known.types = find_types(file, path, providers, {empty.arch, empty.space, *known.symbols, empty.types}, kind);
+  if (!known.types) known.missing = path + ": has neither BTF nor DWARF, so kernel structures cannot be read";
+  return known;
+}
+
+Knowledge from_dump(const KernelView& empty, const KernelMap& map, const OsKind& kind, std::vector<std::string>& remarks) {
+  Knowledge known;
+  auto symbols = kind.own_symbols ? kind.own_symbols(empty, map, remarks) : fail(Errc::unsupported, "this system keeps no symbols in memory");
+  if (symbols) known.symbols = std::move(*symbols);
+  const KernelView raw{empty.arch, empty.space, known.symbols ? *known.symbols : empty.symbols, empty.types};
+  auto types = kind.own_types ? kind.own_types(raw) : fail(Errc::unsupported, "this system keeps no types in memory");
+  if (types) known.types = std::move(*types);
+  if (!symbols) known.missing = to_string(symbols.error());
+  else if (!types) known.missing = "the dump alone gives symbols, but no types: " + to_string(types.error());
+  return known;
 }
 
 }  // namespace
@@ -106,16 +130,11 @@ Kernel::Kernel(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Kernel::Kernel(Kernel&&) noexcept = default;
 Kernel::~Kernel() = default;
 
-// Everything from the kernel map on: what open() and from_parts() share.
+// The OS model on what is known of the kernel: what open() and from_parts() share.
 Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open_os) {
   State& s = *state;
-  s.space.emplace(*s.dump.memory, s.map.mappings);
+  if (!s.space) s.space.emplace(*s.dump.memory, s.map.mappings);
   if (!s.symbols) s.symbols = no_symbols();
-  if (!s.types && s.image) {
-    static const std::unique_ptr<Types> none = no_types();
-    s.types = find_types(*s.image, s.vmlinux, s.providers, KernelView{*s.arch, *s.space, *s.symbols, *none});
-    if (!s.types) s.os_missing = s.vmlinux + ": has neither BTF nor DWARF, so kernel structures cannot be read";
-  }
   if (!s.types) s.types = no_types();
   s.view.emplace(KernelView{*s.arch, *s.space, *s.symbols, *s.types});
   if (s.os_missing.empty() && open_os) {
@@ -127,7 +146,7 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
   if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
   s.cpus = s.os->cpus();
   s.query.release = s.os->release();
-  s.files.emplace(s.query);
+  if (s.debug_files) s.files.emplace(s.query);
   return Kernel(std::move(state));
 }
 
@@ -137,6 +156,7 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   s.path = options.dump;
   s.providers = options.providers;
   s.query.symbol_dirs = options.symbol_dirs;
+  s.debug_files = options.debug_files;
 
   const arch::Arch* forced = options.arch.empty() ? nullptr : arch::find(options.arch);
   s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts}));
@@ -167,7 +187,7 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   std::vector<std::string> rejected;
   s.query.release = s.map.release.empty() ? s.dump.release : s.map.release;
   s.query.build_id = build_id;
-  if (!s.image && options.find_symbols) {
+  if (!s.image && options.debug_files) {
     s.vmlinux = DebugFiles(s.query).vmlinux(rejected);
     if (s.vmlinux.empty() && !build_id.empty() && options.providers.fetch_debug_file)
       s.vmlinux = options.providers.fetch_debug_file(build_id, options.progress).value_or("");
@@ -180,8 +200,20 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   }
   add_tree_of(s.vmlinux, s.query);
   if (s.map.build_id.empty() && s.image) s.map.build_id = s.image->build_id();
-  if (s.image) s.symbols = TRY(open_elf_symbols(*s.image, s.map.slide));
-  else s.os_missing = missing_vmlinux(s.map, rejected);
+
+  s.space.emplace(*s.dump.memory, s.map.mappings);
+  const auto no_names = no_symbols();
+  const auto no_structures = no_types();
+  const KernelView empty{*s.arch, *s.space, *no_names, *no_structures};
+  Knowledge known = s.image ? TRY(from_vmlinux(*s.image, s.vmlinux, s.providers, empty, s.map, *kind)) : from_dump(empty, s.map, *kind, s.remarks);
+  s.symbols = std::move(known.symbols);
+  s.types = std::move(known.types);
+  s.os_missing = std::move(known.missing);
+  if (!s.image && options.debug_files) {
+    const std::string why = missing_vmlinux(s.map, rejected);
+    if (s.os_missing.empty()) s.remarks.push_back(why + "; symbols and types are the kernel's own, from the dump: there are no source lines, arguments and local variables");
+    else s.os_missing = why + "; " + s.os_missing;
+  }
   if (s.map.mappings.empty() && s.os_missing.empty()) s.os_missing = "virtual addresses cannot be translated";
   return assemble(std::move(state), kind->open);
 }
@@ -243,7 +275,7 @@ const Result<std::vector<Module>>& Kernel::modules() const {
 
 const ModuleFiles* Kernel::module_files() const {
   std::call_once(state_->module_files_once, [this] {
-    if (modules()) state_->module_files.emplace(*modules(), *state_->files, state_->providers.module_lines);
+    if (modules()) state_->module_files.emplace(*modules(), state_->files ? &*state_->files : nullptr, *state_->os, state_->providers.module_lines);
   });
   return state_->module_files ? &*state_->module_files : nullptr;
 }

@@ -29,7 +29,7 @@ struct OpenOptions {
   std::vector<std::string> symbol_dirs;  // --symbols
   std::string arch, os, format;        // empty: find out
   std::optional<std::uint64_t> slide, phys_base;
-  bool find_symbols = true;
+  bool debug_files = true;             // false: only what is in the dump, for modules too
   Providers providers;
   Progress progress;
 };
@@ -63,7 +63,7 @@ class Kernel {
   const arch::Arch& arch() const;
   const AddressSpace& space() const;
   const KernelMap& map() const;
-  const Symbols& symbols() const;      // of the kernel image; empty when there is no vmlinux
+  const Symbols& symbols() const;      // of the kernel image: the vmlinux's, else the kernel's own; empty when there are none
   const Types& types() const;
   const OsModel& os() const;
   const KernelView& view() const;

@@ -24,27 +24,38 @@ std::vector<std::pair<std::string, VirtAddr>> sections_of(const Module& module) 
   return sections;
 }
 
+// Nothing of another part of the module's memory is nearest to an address, whatever lies between.
+bool same_area(const Module& module, VirtAddr a, VirtAddr b) {
+  for (const ModuleArea& area : module.areas)
+    if (a >= area.base && a - area.base < area.size) return b >= area.base && b - area.base < area.size;
+  return true;
+}
+
 }  // namespace
 
-ModuleFiles::ModuleFiles(const std::vector<Module>& modules, const DebugFiles& files, OpenModuleLines open_lines)
-    : modules_(modules), files_(files), open_lines_(open_lines) {
+ModuleFiles::ModuleFiles(const std::vector<Module>& modules, const DebugFiles* files, const OsModel& os, OpenModuleLines open_lines)
+    : modules_(modules), files_(files), os_(os), open_lines_(open_lines) {
   for (std::size_t i = 0; i < modules.size(); ++i) entries_.push_back(std::make_unique<Entry>());
 }
 ModuleFiles::~ModuleFiles() = default;
 
 ModuleFiles::Entry& ModuleFiles::entry(std::size_t index) const {
   Entry& e = *entries_[index];
-  std::call_once(e.path_once, [&] { e.path = files_.module(modules_[index].name, modules_[index].build_id); });
+  std::call_once(e.path_once, [&] {
+    if (files_) e.path = files_->module(modules_[index].name, modules_[index].build_id);
+  });
   return e;
 }
 
 ModuleFiles::Entry& ModuleFiles::opened(std::size_t index) const {
   Entry& e = entry(index);
   std::call_once(e.symbols_once, [&] {
-    auto file = e.path.empty() ? fail(Errc::not_found) : ElfFile::open(e.path);
-    if (!file) return;
-    e.file = std::move(*file);
-    if (auto symbols = open_module_symbols(*e.file, sections_of(modules_[index]))) e.symbols = std::move(*symbols);
+    if (auto file = e.path.empty() ? fail(Errc::not_found) : ElfFile::open(e.path)) {
+      e.file = std::move(*file);
+      if (auto symbols = open_module_symbols(*e.file, sections_of(modules_[index]))) e.symbols = std::move(*symbols);
+    }
+    if (e.symbols) return;
+    if (auto symbols = os_.module_symbols(modules_[index])) e.symbols = std::move(*symbols);
   });
   return e;
 }
@@ -69,7 +80,7 @@ std::optional<ModuleSymbol> ModuleFiles::at(VirtAddr address) const {
   if (!module) return std::nullopt;
   const Entry& e = opened(static_cast<std::size_t>(module - modules_.data()));
   auto symbol = e.symbols ? e.symbols->at(address) : std::nullopt;
-  return symbol ? std::optional(ModuleSymbol{*symbol, module->name}) : std::nullopt;
+  return symbol && same_area(*module, address, symbol->address) ? std::optional(ModuleSymbol{*symbol, module->name}) : std::nullopt;
 }
 
 std::vector<SourceLine> ModuleFiles::lines_at(VirtAddr address) const {

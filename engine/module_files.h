@@ -1,4 +1,5 @@
-// The debug files of loaded modules: opened when first asked for, each at most once.  Thread-safe.
+// The symbols of loaded modules, from their debug files, else from what the kernel keeps of them.  Each is opened when first
+// asked for, at most once.  Thread-safe.
 #pragma once
 
 #include <memory>
@@ -22,8 +23,8 @@ struct ModuleSymbol {
 
 class ModuleFiles {
  public:
-  // `modules` and `files` outlive this.  `open_lines` may be null.
-  ModuleFiles(const std::vector<Module>& modules, const DebugFiles& files, OpenModuleLines open_lines);
+  // `modules`, `files` and `os` outlive this.  `files` and `open_lines` may be null.
+  ModuleFiles(const std::vector<Module>& modules, const DebugFiles* files, const OsModel& os, OpenModuleLines open_lines);
   ~ModuleFiles();
 
   std::string path(const Module& module) const;  // empty: no file found
@@ -39,7 +40,8 @@ class ModuleFiles {
   Entry& opened(std::size_t index) const;
 
   const std::vector<Module>& modules_;
-  const DebugFiles& files_;
+  const DebugFiles* files_;
+  const OsModel& os_;
   OpenModuleLines open_lines_;
   mutable std::vector<std::unique_ptr<Entry>> entries_;
 };

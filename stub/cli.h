@@ -16,6 +16,7 @@ struct Opening {
   std::string dump, vmlinux;
   std::vector<std::string> parts, symbol_dirs;
   std::string arch, os, format, slide, phys_base;
+  bool no_vmlinux = false;
 };
 // `vmlinux_position`: the vmlinux may follow the dump; otherwise it is given with --vmlinux.
 void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position);

@@ -39,6 +39,8 @@ void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position) {
     command.add_option("VMLINUX", opening.vmlinux, "The kernel's debug file; found by build id when not given")->type_name("");
   else add("--vmlinux", opening.vmlinux, "FILE", "The kernel's debug file");
   add("--symbols", opening.symbol_dirs, "DIR", "Folder with debug files; may be repeated");
+  command.add_flag("--no-vmlinux", opening.no_vmlinux, "Use no debug files, only what the kernel in the dump tells of itself")
+      ->group(group)->excludes(vmlinux_position ? "VMLINUX" : "--vmlinux")->excludes("--symbols");
   add("--part", opening.parts, "FILE", "Another file of a split dump; may be repeated");
   add("--format", opening.format, "NAME", "Dump format: elf, kdump, lime, raw");
   add("--arch", opening.arch, "NAME", "Processor, where the file does not say it");
@@ -61,6 +63,7 @@ Result<Kernel> open(const Opening& opening) {
   options.parts = opening.parts;
   options.vmlinux = opening.vmlinux;
   options.symbol_dirs = opening.symbol_dirs;
+  options.debug_files = !opening.no_vmlinux;
   options.arch = opening.arch;
   options.os = opening.os;
   options.format = opening.format;
@@ -79,6 +82,7 @@ std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kern
   };
   for (const std::string& dir : opening.symbol_dirs) add("--symbols", dir);
   for (const std::string& part : opening.parts) add("--part", part);
+  if (opening.no_vmlinux) arguments.push_back("--no-vmlinux");
   add("--format", opening.format);
   add("--arch", opening.arch);
   add("--os", opening.os);

@@ -7,6 +7,7 @@
 #include "engine/os/linux/model.h"
 #include "engine/os/linux/orc.h"
 #include "engine/os/linux/pieces.h"
+#include "engine/symbols/btf.h"
 
 namespace kvm {
 namespace {
@@ -131,6 +132,12 @@ const OsKind linux_os{
     .name = "linux",
     .probe = [](const OsInput& input) { return input.arch.linux_layout != nullptr; },
     .map = os_linux::map_kernel,
+    .own_symbols = [](const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) -> Result<std::unique_ptr<Symbols>> {
+      return TRY(os_linux::read_kernel_symbols(view, map.vmcoreinfo, remarks));
+    },
+    .own_types = [](const KernelView& view) -> Result<std::unique_ptr<Types>> {
+      return open_btf(TRY(os_linux::read_kernel_btf(view, view.symbols)), view.arch.pointer_bytes);
+    },
     .open = [](const KernelView& view, const Dump& dump, const KernelMap& map) -> Result<std::unique_ptr<OsModel>> {
       TRY(view.address_of("init_task"));
       TRY(view.types.size_of("task_struct"));
