@@ -21,6 +21,7 @@ constexpr std::size_t most_text = 256u << 20;     // of all names: what nonsense
 constexpr std::string_view end_marks[] = {"_etext", "_einittext", "__end_rodata", "__end_ro_after_init", "_edata", "__init_end",
                                           "__bss_stop", "__brk_limit", "_end", "__per_cpu_end"};
 
+bool is_end_mark(std::string_view name) { return name.starts_with('_') && std::ranges::find(end_marks, name) != std::end(end_marks); }
 bool is_absolute(char kind) { return kind == 'A' || kind == 'a'; }
 bool is_global(char kind) { return kind >= 'A' && kind <= 'Z'; }
 
@@ -71,20 +72,24 @@ class KallsymsDecoder {
     TRY(read_tokens());
     out_.reset(new Kallsyms);
     out_->entries_.reserve(t_.count);
-    out_->names_.reserve(t_.count * std::size_t{24});
     // Kernels since v6.1 first; a kernel before them has at most a few lengths that differ.
-    const bool wide = mismatches(true) <= mismatches(false);
+    const std::size_t wrong = mismatches(true);
+    const bool wide = wrong == 0 || wrong <= mismatches(false);
+    const std::size_t text = text_size(wide);
+    if (text > most_text) return fail(Errc::bad_data, "kallsyms: names of a length that makes no sense");
+    out_->names_ = std::make_unique_for_overwrite<char[]>(text + sizeof(Token::start));
     decode_names(wide);
     if (out_->entries_.empty()) return fail(Errc::bad_data, "kallsyms: no name can be read");
     out_->missing_ = t_.count - out_->entries_.size();
-    out_->sort();
+    out_->finish();
     return std::move(out_);
   }
 
  private:
   struct Token {
+    char start[16];  // most tokens whole: copied without asking how long they are
+    std::uint32_t size = 0;
     const char* text = nullptr;
-    std::size_t size = 0;
   };
 
   Result<void> read_tokens() {
@@ -93,7 +98,9 @@ class KallsymsDecoder {
       const std::size_t at = load<std::uint16_t>(t_.token_index.data() + i * 2, t_.order);
       if (at >= t_.tokens.bytes.size()) return fail(Errc::bad_data, "kallsyms: the token index leads nowhere");
       const char* text = reinterpret_cast<const char*>(t_.tokens.bytes.data()) + at;
-      tokens_[i] = {text, strnlen(text, std::min(t_.tokens.bytes.size() - at, longest_name))};
+      Token& token = tokens_[i];
+      token = {{}, static_cast<std::uint32_t>(strnlen(text, std::min(t_.tokens.bytes.size() - at, longest_name))), text};
+      std::memcpy(token.start, text, std::min<std::size_t>(token.size, sizeof token.start));
     }
     return {};
   }
@@ -113,11 +120,8 @@ class KallsymsDecoder {
     return wrong;
   }
 
-  void decode_names(bool wide) {
-    const bool by_offset = t_.addresses.bytes.empty();
-    offsets_ = kind_of_offsets(t_.offsets.bytes, t_.order);
-    if (!t_.relative_base) offsets_ = KallsymsOffsets::from_entry;
-    else if (offsets_ == KallsymsOffsets::from_entry) offsets_ = KallsymsOffsets::from_base;  // far from it
+  template <class Visit>
+  void each_name(bool wide, const Visit& visit) const {
     const bool damaged = !t_.names.gaps.empty();
     std::size_t at = 0;
     for (std::size_t block = 0; block < blocks(); ++block) {
@@ -130,23 +134,38 @@ class KallsymsDecoder {
           at = names_.size();
           break;
         }
-        add(name, block * per_marker + i, by_offset);
+        visit(name, block * per_marker + i);
       }
     }
   }
 
-  void add(Bytes name, std::size_t number, bool by_offset) {
-    const auto address = by_offset ? address_by_offset(number) : plain_address(number);
-    if (!address || out_->names_.size() > most_text) return;
-    const std::size_t begin = out_->names_.size();
-    std::string& text = out_->names_;
-    for (const std::uint8_t byte : name) text.append(tokens_[byte].text, tokens_[byte].size);
-    const std::size_t length = text.size() - begin;
-    if (length < 2 || length > longest_name) {  // a kind and a name
-      text.resize(begin);
-      return;
-    }
-    out_->entries_.push_back({*address, static_cast<std::uint32_t>(begin + 1), static_cast<std::uint16_t>(length - 1), text[begin], Kallsyms::not_told});
+  std::size_t text_size(bool wide) const {
+    std::size_t size = 0;
+    each_name(wide, [&](Bytes name, std::size_t) {
+      for (const std::uint8_t byte : name) size += tokens_[byte].size;
+    });
+    return size;
+  }
+
+  void decode_names(bool wide) {
+    const bool by_offset = t_.addresses.bytes.empty();
+    offsets_ = kind_of_offsets(t_.offsets.bytes, t_.order);
+    if (!t_.relative_base) offsets_ = KallsymsOffsets::from_entry;
+    else if (offsets_ == KallsymsOffsets::from_entry) offsets_ = KallsymsOffsets::from_base;  // far from it
+    char* end = out_->names_.get();
+    each_name(wide, [&](Bytes name, std::size_t number) {
+      const auto address = by_offset ? address_by_offset(number) : plain_address(number);
+      const std::size_t begin = static_cast<std::size_t>(end - out_->names_.get());
+      for (const std::uint8_t byte : name) {
+        const Token& token = tokens_[byte];
+        std::memcpy(end, token.start, sizeof token.start);
+        if (token.size > sizeof token.start) std::memcpy(end, token.text, token.size);
+        end += token.size;
+      }
+      const std::size_t length = static_cast<std::size_t>(end - out_->names_.get()) - begin;
+      if (!address || length < 2 || length > longest_name) end -= length;  // a kind and a name
+      else out_->add(*address, out_->names_[begin], begin + 1, length - 1, Kallsyms::not_told);
+    });
   }
 
   std::optional<std::uint64_t> plain_address(std::size_t number) const {
@@ -178,8 +197,14 @@ class KallsymsDecoder {
 
 Result<std::unique_ptr<Kallsyms>> Kallsyms::open(const KallsymsTables& tables) { return KallsymsDecoder(tables).decode(); }
 
-void Kallsyms::sort() {
+void Kallsyms::add(std::uint64_t address, char kind, std::size_t name, std::size_t length, std::uint64_t size) {
+  entries_.push_back({address, static_cast<std::uint32_t>(name), static_cast<std::uint16_t>(length), kind, size});
+}
+
+void Kallsyms::finish() {
   if (!std::ranges::is_sorted(entries_, {}, &Entry::address)) std::ranges::stable_sort(entries_, {}, &Entry::address);
+  marks_.resize(entries_.size());
+  for (std::size_t i = 0; i < entries_.size(); ++i) marks_[i] = mark_of(name(i));
 }
 
 // Up to the next symbol elsewhere.  The end of a stretch is a symbol too (_etext, _edata), so that nothing reaches beyond it.
@@ -193,11 +218,28 @@ std::uint64_t Kallsyms::size_of(std::size_t number) const {
 }
 
 Symbol Kallsyms::symbol(std::size_t number) const {
-  const bool ends = std::ranges::find(end_marks, name(number)) != std::end(end_marks);
-  return {name(number), VirtAddr{entries_[number].address}, ends ? 0 : size_of(number), entries_[number].kind};
+  return {name(number), VirtAddr{entries_[number].address}, is_end_mark(name(number)) ? 0 : size_of(number), entries_[number].kind};
 }
 
-std::optional<Symbol> Kallsyms::find(std::string_view wanted) const {
+// Names end differently more often than they begin.
+std::uint16_t Kallsyms::mark_of(std::string_view name) {
+  const auto last = static_cast<std::uint8_t>(name.back()), middle = static_cast<std::uint8_t>(name[name.size() / 2]);
+  return static_cast<std::uint16_t>((name.size() + middle * 8u) << 8 | last);
+}
+
+std::optional<std::uint32_t> Kallsyms::look_through(std::string_view wanted) const {
+  std::optional<std::uint32_t> kept;
+  const std::uint16_t mark = mark_of(wanted);
+  for (auto at = std::ranges::find(marks_, mark); at != marks_.end(); at = std::find(at + 1, marks_.end(), mark)) {
+    const auto number = static_cast<std::uint32_t>(at - marks_.begin());
+    if (name(number) != wanted) continue;
+    if (is_global(entries_[number].kind)) return number;
+    if (!kept) kept = number;
+  }
+  return kept;
+}
+
+std::optional<std::uint32_t> Kallsyms::look_up(std::string_view wanted) const {
   const auto name_of = [this](std::uint32_t number) { return name(number); };
   std::call_once(index_once_, [&] {
     NameIndex index(entries_.size());
@@ -208,6 +250,12 @@ std::optional<Symbol> Kallsyms::find(std::string_view wanted) const {
     index_ = std::move(index);
   });
   const std::uint32_t* number = std::as_const(*index_).find(wanted, name_of);
+  return number ? std::optional(*number) : std::nullopt;
+}
+
+std::optional<Symbol> Kallsyms::find(std::string_view name) const {
+  if (name.empty()) return {};
+  const auto number = questions_.fetch_add(1, std::memory_order_relaxed) < questions_without_index ? look_through(name) : look_up(name);
   if (!number) return {};
   return symbol(*number);
 }
@@ -220,7 +268,7 @@ std::optional<Symbol> Kallsyms::at(VirtAddr address) const {
   const std::uint64_t nearest = entry == entries_.begin() ? 0 : std::prev(entry)->address;
   while (entry != entries_.begin() && (--entry)->address == nearest) {
     const auto number = static_cast<std::size_t>(entry - entries_.begin());
-    if (is_absolute(entry->kind) || std::ranges::find(end_marks, name(number)) != std::end(end_marks)) continue;
+    if (is_absolute(entry->kind) || is_end_mark(name(number))) continue;
     const int rank = (is_mere_label(name(number)) ? 0 : 2) + (is_global(entry->kind) ? 1 : 0);
     if (rank >= best_rank) best = number, best_rank = rank;
   }

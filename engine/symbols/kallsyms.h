@@ -3,6 +3,7 @@
 // The kernel's own know no sizes: a symbol's size here is the distance to the next one, padding included.
 #pragma once
 
+#include <atomic>
 #include <bit>
 #include <memory>
 #include <mutex>
@@ -83,14 +84,22 @@ class Kallsyms final : public Symbols {
   };
   static constexpr std::uint64_t not_told = ~std::uint64_t{0};
   Kallsyms() = default;
-  void sort();
-  std::string_view name(std::size_t number) const { return std::string_view(names_).substr(entries_[number].name, entries_[number].length); }
+  void finish();  // orders the entries
+  std::string_view name(std::size_t number) const { return {names_.get() + entries_[number].name, entries_[number].length}; }
   Symbol symbol(std::size_t number) const;
   std::uint64_t size_of(std::size_t number) const;
 
-  std::string names_;           // one after another
-  std::vector<Entry> entries_;  // by address
+  // A few questions are answered by looking through short marks of all names; an index would take as long as fifty.
+  static constexpr unsigned questions_without_index = 32;
+  static std::uint16_t mark_of(std::string_view name);
+  std::optional<std::uint32_t> look_through(std::string_view name) const, look_up(std::string_view name) const;
+  void add(std::uint64_t address, char kind, std::size_t name, std::size_t length, std::uint64_t size);
+
+  std::unique_ptr<char[]> names_;     // one after another
+  std::vector<Entry> entries_;        // by address
+  std::vector<std::uint16_t> marks_;  // of the entries' names
   std::size_t missing_ = 0;
+  mutable std::atomic<unsigned> questions_ = 0;
   mutable std::once_flag index_once_;
   mutable std::optional<NameIndex> index_;
 

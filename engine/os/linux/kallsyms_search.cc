@@ -45,6 +45,9 @@ bool rises(const std::uint8_t* index, std::endian order, std::size_t count) {
   return true;
 }
 
+// Characters that names have stay tokens of their own, at their own place (insert_real_symbols_in_table()).
+constexpr std::string_view common = "_aeinrst";
+
 // Where the token table begins whose index lies at `end` in `bytes`: each text ends where the index says the next one begins.
 std::optional<std::size_t> table_before(Bytes bytes, std::size_t end, std::endian order) {
   const std::uint8_t* index = bytes.data() + end;
@@ -56,6 +59,10 @@ std::optional<std::size_t> table_before(Bytes bytes, std::size_t end, std::endia
     for (std::size_t i = 1; i < tokens && fits; ++i) {
       const auto* nul = static_cast<const std::uint8_t*>(std::memchr(table + begin_of(i - 1), 0, begin_of(i) - begin_of(i - 1)));
       fits = nul == table + begin_of(i) - 1;
+    }
+    for (const char letter : common) {
+      const auto token = static_cast<std::uint8_t>(letter);
+      fits = fits && table[begin_of(token)] == token && table[begin_of(token) + 1] == 0;
     }
     if (fits) return end - size;
   }
