@@ -1,0 +1,65 @@
+#include "engine/image/functions.h"
+
+#include <algorithm>
+
+namespace kvm::image {
+namespace {
+
+bool is_code(char kind) { return kind == 't' || kind == 'T' || kind == 'w' || kind == 'W'; }
+bool is_global(char kind) { return kind >= 'A' && kind <= 'Z'; }
+
+// Functions of one BTF by name.
+class FunctionNames {
+ public:
+  FunctionNames(const TypeTable& types, TypeTable::Range range) : types_(types), index_(count(range)) {
+    for (NodeId id = range.first; id < range.end; ++id)
+      if (types_[id].kind == BtfKind::function) index_.add(name_of(id), id, [this](NodeId n) { return name_of(n); });
+  }
+  NodeId find(std::string_view name) const {
+    const NodeId* id = index_.find(name, [this](NodeId n) { return name_of(n); });
+    return id && types_[types_[*id].target].kind == BtfKind::prototype ? *id : 0;
+  }
+
+ private:
+  std::size_t count(TypeTable::Range range) const {
+    std::size_t n = 0;
+    for (NodeId id = range.first; id < range.end; ++id) n += types_[id].kind == BtfKind::function;
+    return n;
+  }
+  std::string_view name_of(NodeId id) const { return types_.text(types_[id].name); }
+
+  const TypeTable& types_;
+  NameIndex index_;
+};
+
+}  // namespace
+
+std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number, TypeTable& types, const Places& places) {
+  const FunctionNames functions(types, types.range(number));
+  const std::vector<Symbol>& symbols = piece.symbols;
+  std::vector<FunctionPlan> plans;
+  VirtAddr end{0};  // of the functions so far
+  for (std::size_t i = 0, next; i < symbols.size(); i = next) {
+    // Names of one address are names of one function.  The first is the one that the kernel itself would print.
+    const Symbol* first = nullptr;
+    NodeId function = 0;
+    for (next = i; next < symbols.size() && symbols[next].address == symbols[i].address; ++next) {
+      if (!is_code(symbols[next].kind) || symbols[next].name.empty()) continue;
+      if (!first) first = &symbols[next];
+      if (function == 0) function = functions.find(symbols[next].name);
+    }
+    if (function == 0 || first->address < end) continue;
+    const PlacedSection* section = places.at(first->address);
+    if (!section || !section->code || !section->contains(first->address)) continue;
+    std::uint64_t size = extent_of(symbols, static_cast<std::size_t>(first - symbols.data()), *section);
+    size = std::min({size, section->first + section->size - first->address, std::uint64_t{1} << 31});
+    if (next < symbols.size() && is_code(symbols[next].kind)) size = std::min(size, symbols[next].address - first->address);
+    const Node& node = types[function];
+    const std::uint32_t name = types.text(node.name) == first->name ? node.name : types.add_string(first->name);
+    plans.push_back({name, node.target, {first->address, size}, section->number, is_global(first->kind)});
+    end = first->address + size;
+  }
+  return plans;
+}
+
+}  // namespace kvm::image

@@ -1,0 +1,137 @@
+#include "engine/image/image.h"
+
+#include <limits>
+
+#include "engine/image/functions.h"
+
+namespace kvm {
+namespace {
+
+using namespace image;
+
+constexpr std::size_t unit_functions = 256, unit_variables = 32;
+
+std::string unit_name(const Piece& piece, std::string_view what, std::size_t number) {
+  return "<BTF of " + (piece.name.empty() ? "vmlinux" : piece.name) + ", " + std::string(what) + " " + std::to_string(number) + ">";
+}
+
+// Everything is written piece by piece: types, functions, variables.
+class DwarfMaker {
+ public:
+  DwarfMaker(const arch::Arch& arch, const Pieces& pieces, TypeTable& types, const Homes& homes, std::string_view producer)
+      : pieces_(pieces), types_(types), homes_(homes), writer_(arch, types, homes, producer) {}
+
+  void write_types(std::size_t piece);
+  void write_functions(std::size_t piece, const Places& places);
+  void write_variables(const std::vector<VariablePlan>& variables, std::size_t piece);
+  void write_leftovers(std::size_t piece);
+  DieWriter::Sections finish() && { return std::move(writer_).finish(); }
+
+ private:
+  const Pieces& pieces_;
+  TypeTable& types_;
+  const Homes& homes_;
+  DieWriter writer_;
+};
+
+void DwarfMaker::write_types(std::size_t piece) {
+  std::size_t number = 0;
+  for (std::uint32_t i = 0; i < homes_.units().size(); ++i) {
+    const Homes::Unit& unit = homes_.units()[i];
+    if (unit.piece != piece) continue;
+    writer_.begin_unit(unit_name(pieces_.pieces[piece], "types", ++number), i);
+    for (std::uint32_t at = unit.first; at < unit.end; ++at) writer_.definition(homes_.order()[at]);
+    writer_.end_unit();
+  }
+}
+
+void DwarfMaker::write_functions(std::size_t piece, const Places& places) {
+  const auto plans = find_functions(pieces_.pieces[piece], piece, types_, places);
+  std::size_t number = 0;
+  for (std::size_t first = 0, end; first < plans.size(); first = end) {
+    for (end = first; end < plans.size() && end - first < unit_functions && plans[end].section == plans[first].section;) ++end;
+    const VirtAddr start = plans[first].code.first;
+    const CodeRange code{start, plans[end - 1].code.first + plans[end - 1].code.size - start};
+    writer_.begin_unit(unit_name(pieces_.pieces[piece], "functions", ++number), {}, code);
+    for (std::size_t i = first; i < end; ++i) writer_.function(plans[i].name, plans[i].prototype, plans[i].code, plans[i].global);
+    writer_.end_unit();
+  }
+}
+
+void DwarfMaker::write_variables(const std::vector<VariablePlan>& variables, std::size_t piece) {
+  std::size_t number = 0, in_unit = 0;
+  for (const VariablePlan& variable : variables) {
+    if (variable.piece != piece) continue;
+    if (in_unit == 0) writer_.begin_unit(unit_name(pieces_.pieces[piece], "variables", ++number), {});
+    writer_.variable(variable.name, variable.type, variable.address, variable.global);
+    if (++in_unit == unit_variables) writer_.end_unit(), in_unit = 0;
+  }
+  if (in_unit != 0) writer_.end_unit();
+}
+
+// Typedefs and base types that nothing uses.
+void DwarfMaker::write_leftovers(std::size_t piece) {
+  const auto range = types_.range(piece);
+  if (range.first == range.end) return;
+  writer_.begin_unit(unit_name(pieces_.pieces[piece], "other types", 1), {});
+  for (NodeId id = range.first; id < range.end; ++id) {
+    const BtfKind kind = types_[id].kind;
+    if (!types_[id].homed && (kind == BtfKind::type_def || kind == BtfKind::integer || kind == BtfKind::floating)) writer_.leftover(id);
+  }
+  writer_.end_unit();
+}
+
+// ELF note (gABI, chapter 5) with the build id, as linkers write it.
+Buffer build_id_note(std::endian order, std::string_view hex) {
+  Buffer note(order);
+  const auto digit = [](char c) { return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10; };
+  note.u32(4);
+  note.u32(static_cast<std::uint32_t>(hex.size() / 2));
+  note.u32(3);  // NT_GNU_BUILD_ID
+  for (const char c : {'G', 'N', 'U', '\0'}) note.u8(static_cast<std::uint8_t>(c));
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) note.u8(static_cast<std::uint8_t>(digit(hex[i]) << 4 | (digit(hex[i + 1]) & 15)));
+  note.align(4);
+  return note;
+}
+
+DieWriter::Sections make_dwarf(const arch::Arch& arch, const Pieces& pieces, TypeTable& types, const Places& places,
+                               std::string_view producer) {
+  const auto variables = find_variables(pieces, types);
+  const Homes homes(types);
+  DwarfMaker maker(arch, pieces, types, homes, producer);
+  for (std::size_t piece = 0; piece < types.pieces(); ++piece) {
+    maker.write_types(piece);
+    maker.write_functions(piece, places);
+    maker.write_variables(variables, piece);
+    maker.write_leftovers(piece);
+  }
+  return std::move(maker).finish();
+}
+
+}  // namespace
+
+Result<Image> make_image(const arch::Arch& arch, const Pieces& pieces, const ImageOptions& options) {
+  Image made;
+  ElfWriter elf(arch);
+  const Places places(pieces, elf);
+  TypeTable types(pieces, made.remarks);
+  DieWriter::Sections dwarf = make_dwarf(arch, pieces, types, places, options.producer);
+  SymbolTable symbols = make_symbol_table(arch, pieces, places);
+  const Buffer note = build_id_note(arch.endian, options.build_id);
+  if (dwarf.info.size() > std::numeric_limits<std::uint32_t>::max()) return fail(Errc::unsupported, "more types than DWARF's 32-bit form can hold");
+
+  if (!options.build_id.empty()) elf.add({.name = ".note.gnu.build-id", .type = sht_note, .contents = note.view(), .align = 4});
+  elf.add({.name = ".debug_info", .type = sht_progbits, .contents = dwarf.info.view()});
+  elf.add({.name = ".debug_abbrev", .type = sht_progbits, .contents = dwarf.abbreviations.finish()});
+  elf.add({.name = ".debug_aranges", .type = sht_progbits, .contents = dwarf.aranges.view()});
+  elf.add({.name = ".debug_str", .type = sht_progbits, .flags = shf_merge | shf_strings, .contents = types.strings(), .entry_size = 1});
+  if (!options.debug_frame.empty())
+    elf.add({.name = ".debug_frame", .type = sht_progbits, .contents = options.debug_frame, .align = arch.pointer_bytes});
+  elf.add({.name = ".symtab", .type = sht_symtab, .contents = symbols.symbols.view(), .link = elf.count() + 1, .info = symbols.locals,
+           .align = arch.pointer_bytes, .entry_size = arch.pointer_bytes == 8 ? 24U : 16U});
+  elf.add({.name = ".strtab", .type = sht_strtab, .contents = symbols.names.view()});
+  made.file = elf.write();
+  return made;
+}
+
+}  // namespace kvm
