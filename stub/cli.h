@@ -28,6 +28,10 @@ std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kern
 
 // A line on standard error, and Status::failed.
 int complain(const Error& error);
+// For debuggers without a vmlinux, from the user's cache where it has one; and what debuggers want beside a vmlinux.
+Result<File> make_image_file(const Kernel& kernel);
+Result<File> make_unwind_file(const Kernel& kernel);
+
 int complain(const std::string& text);
 // Remarks about the dump, on standard error.
 void print_remarks(const Kernel& kernel);
@@ -39,6 +43,7 @@ bool print(std::string_view text);
 // Sets `status` when its command is the one chosen.
 void add_reports(CLI::App& app, int& status);  // info, ps, modules, log, symbol, translate
 void add_read(CLI::App& app, int& status);
+void add_image(CLI::App& app, int& status);
 void add_serve(CLI::App& app, int& status);
 // `client`: the words after `--`, for gdb itself.
 void add_gdb(CLI::App& app, int& status, const std::vector<std::string>& client);

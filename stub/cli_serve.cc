@@ -20,6 +20,8 @@ int run(Request& request) {
   rsp::Settings settings;
   if (request.threads == "user") settings.threads = rsp::ThreadChoice::user;
   if (request.threads == "cpus") settings.threads = rsp::ThreadChoice::cpus;
+  settings.image = make_image_file;
+  settings.unwind = make_unwind_file;
   const rsp::Shared shared(*kernel, settings);
   request.server.on_listening = [&](const std::string& where) {
     fmt::print(stderr, "inquest: serving {}; in gdb: target remote {}\n", request.opening.dump, where);

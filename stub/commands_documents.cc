@@ -53,6 +53,18 @@ std::string library_xml(const Module& module, const std::string& path, Nowhere n
   return xml + "</library>\n";
 }
 
+// It is linked where it belongs.
+std::string unwind_xml(Shared::State& shared) {
+  const File* made = shared.vmlinux().empty() ? nullptr : shared.file(std::string(Shared::State::unwind_name));
+  const Bytes bytes = made ? made->view(0) : Bytes();
+  const auto file = made ? ElfFile::open(File::from_bytes({bytes.begin(), bytes.end()}, made->path())) : fail(Errc::not_found);
+  if (!file) return {};
+  std::string xml = fmt::format("<library name=\"{}\">", Shared::State::unwind_name);
+  for (const ElfSection& section : file->sections())
+    if (section.flags & elf_section_allocated) xml += fmt::format("<section address=\"{:#x}\"/>", section.addr);
+  return xml + "</library>\n";
+}
+
 std::string type_rows(Shared::State&) {
   std::string xml;
   for (const OsTable& table : os_tables().subspan(1))
@@ -120,7 +132,7 @@ static_assert(std::size(tables) == std::tuple_size_v<decltype(Shared::State::os_
 }  // namespace
 
 std::string libraries_xml(Shared::State& shared) {
-  std::string xml = "<library-list>\n";
+  std::string xml = "<library-list>\n" + unwind_xml(shared);
   if (const auto& modules = shared.kernel.modules()) {
     for (const Module& module : *modules)
       if (const auto file = shared.module_files().find(module.name); file != shared.module_files().end())

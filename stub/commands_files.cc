@@ -84,18 +84,29 @@ const std::map<std::string, std::string>& Shared::State::module_files() {
   return module_files_;
 }
 
+std::string Shared::State::kernel_file() const {
+  if (!kernel.vmlinux().empty()) return vmlinux();
+  return settings.image && kernel.os_missing().empty() ? std::string(image_name) : "";
+}
+
+std::optional<File> Shared::State::open_listed(const std::string& name) {
+  const bool made = name == image_name || name == unwind_name;
+  const MakeFile& make = name == image_name ? settings.image : settings.unwind;
+  if (made && !make) return std::nullopt;
+  auto file = made ? make(kernel) : File::open(name);
+  if (!file) return std::nullopt;
+  if (!made && name != vmlinux()) clear_addresses(*file);
+  return std::move(*file);
+}
+
 const File* Shared::State::file(const std::string& name) {
   const auto& modules_by_name = module_files();
-  const bool listed = (!name.empty() && name == vmlinux()) ||
+  const bool listed = (!name.empty() && name == kernel_file()) || (name == unwind_name && !vmlinux().empty()) ||
                       std::ranges::any_of(modules_by_name, [&](const auto& entry) { return entry.second == name; });
   if (!listed) return nullptr;
   const std::lock_guard guard(lock_);
   auto found = files_.find(name);
-  if (found == files_.end()) {
-    auto file = File::open(name);
-    if (file && name != vmlinux()) clear_addresses(*file);
-    found = files_.emplace(name, file ? std::optional(std::move(*file)) : std::nullopt).first;
-  }
+  if (found == files_.end()) found = files_.emplace(name, open_listed(name)).first;
   return found->second ? &*found->second : nullptr;
 }
 

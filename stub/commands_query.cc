@@ -30,7 +30,7 @@ bool offered(const Session::State& s, const Command& row) {
   const Users user = s.lldb() ? Users::lldb : Users::gdb;
   if (row.feature.empty() || (row.users != Users::both && row.users != user)) return false;
   if (row.feature == "multiprocess+") return s.multiprocess;
-  if (row.feature == "qXfer:exec-file:read+") return !s.shared.vmlinux().empty();
+  if (row.feature == "qXfer:exec-file:read+") return !s.shared.kernel_file().empty();
   // gdb 16's way to read memory; lldb 19 takes the word for another format than it speaks.
   return row.feature != "binary-upload+" || s.client == Client::gdb;
 }
@@ -83,11 +83,14 @@ Reply kill(State& s, Args) {
 Reply cannot_run(State&, Args) { return fail(Errc::bad_request, "this is a crash dump, nothing can be started"); }
 
 // KASLR.  The form with three sections is the only one that lldb heeds.  gdb would then move .text, .data and .bss but not
-// .rodata or .init.text; told where the first segment is, it moves all sections (gdb's remote_target::get_offsets).
+// .rodata or .init.text; told where the first segment is, it moves all sections (gdb's remote_target::get_offsets).  An image
+// made of the dump begins with the same segment, but lies there already, so that the answer is right for it too.
 Reply offsets(State& s, Args) {
   const std::uint64_t slide = s.kernel().map().slide;
-  const auto segment = s.client == Client::gdb ? s.shared.image_segment() : std::nullopt;
-  return segment ? fmt::format("TextSeg={:x}", *segment + slide) : fmt::format("Text={0:x};Data={0:x};Bss={0:x}", slide);
+  std::optional<std::uint64_t> segment;
+  if (const auto linked = s.shared.image_segment()) segment = *linked + slide;
+  else if (const auto text = s.kernel().symbols().find("_text")) segment = text->address.raw;
+  return segment && s.client == Client::gdb ? fmt::format("TextSeg={:x}", *segment) : fmt::format("Text={0:x};Data={0:x};Bss={0:x}", slide);
 }
 
 Reply features(State& s, Args args) {
@@ -100,7 +103,7 @@ Reply features(State& s, Args args) {
 Reply exec_file(State& s, Args args) {
   const std::size_t colon = args.find(':');
   if (colon == args.npos) return fail(Errc::bad_request);
-  const std::string path = s.shared.vmlinux();
+  const std::string path = s.shared.kernel_file();
   if (path.empty()) return fail(Errc::unsupported);
   return piece(s, path, args.substr(colon + 1));
 }

@@ -13,9 +13,14 @@ namespace kvm::rsp {
 enum class Client : std::uint8_t { unknown, gdb, lldb };
 enum class ThreadChoice : std::uint8_t { all, user, cpus };  // which tasks become threads
 
+// Makes a file for the client from what is in the dump.
+using MakeFile = std::function<Result<File>(const Kernel&)>;
+
 struct Settings {
   ThreadChoice threads = ThreadChoice::all;
   std::size_t packet_size = 0x20000;  // payload bytes, as told to the client
+  MakeFile image;   // served as the kernel's file when there is no vmlinux; null: none
+  MakeFile unwind;  // served beside a vmlinux: frames that it does not describe; null: none
 };
 
 // Documents and thread lists that all sessions on one kernel share; built on first use, under a lock.

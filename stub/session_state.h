@@ -72,9 +72,14 @@ struct Shared::State {
   const File* file(const std::string& name);
   const std::map<std::string, std::string>& module_files();  // module name to absolute path
   std::string vmlinux() const;  // absolute path; empty: none
+  // Files that are made of the dump, under names that no host file has.
+  static constexpr std::string_view image_name = "/vmlinux.inquest", unwind_name = "/unwind.inquest";
+  std::string kernel_file() const;  // the vmlinux, else image_name; empty: none
   std::optional<std::uint64_t> image_segment();  // link address of the vmlinux's first segment
 
  private:
+  std::optional<File> open_listed(const std::string& name);
+
   std::mutex lock_;
   std::map<std::string, std::optional<File>> files_;
   std::once_flag modules_found_, segment_found_;

@@ -39,10 +39,10 @@ function own(name) {
   }
   if (layer == "dump") return core && name != "engine/os.h" || name ~ /^engine\/dump\/support\// ? "" : "a dump format includes the engine core and engine/dump/support/"
   if (layer == "os") return core || name ~ /^engine\/os\// || name ~ /^engine\/symbols\/(kallsyms|btf)\.h$/ ? "" : "an OS model includes the engine core, engine/os/, and of engine/symbols/ what lies in memory"
-  if (layer == "image") return core || name ~ /^engine\/image\// || name ~ /^engine\/symbols\/(btf_entries|name_index)\.h$/ ? "" : "the image is made of the engine core, engine/image/ and BTF"
+  if (layer == "image") return core || name ~ /^engine\/image\// || name ~ /^engine\/symbols\/(btf_entries|name_index|elf_file)\.h$/ ? "" : "the image is made of the engine core, engine/image/ and BTF"
   if (layer == "symbols") return core || name ~ /^engine\/symbols\// ? "" : "symbols include the engine core and engine/symbols/"
   if (layer == "stub") {
-    if (core || name ~ /^stub\// || name == "engine/symbols/elf_file.h") return ""
+    if (core || name ~ /^stub\// || name ~ /^engine\/(symbols\/elf_file|image\/cache)\.h$/) return ""
     if (name ~ /^engine\/symbols\/(dwarf|debuginfod)\.h$/) return FILENAME == "stub/cli_open.cc" ? "" : "providers only in stub/cli_open.cc"
     return "stub includes stub/ and the public headers of the engine"
   }

@@ -90,12 +90,6 @@ void DieWriter::definition(NodeId homed) {
   write_queue();
 }
 
-void DieWriter::leftover(NodeId type) {
-  if (places_[key(type, false)].unit != 0 || places_[key(type, true)].unit != 0) return;
-  entry(type, false);
-  write_queue();
-}
-
 void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange code, bool global) {
   const Node& prototype = types_[type];
   const Reference result = refer(prototype.target, true);

@@ -24,8 +24,6 @@ class DieWriter {
   void end_unit();
 
   void definition(NodeId homed);
-  // Types that are not homed, if no unit has them yet.
-  void leftover(NodeId type);
   void function(std::uint32_t name, NodeId prototype, CodeRange code, bool global);
   void variable(std::uint32_t name, NodeId type, VirtAddr address, bool global);
 

@@ -30,6 +30,7 @@ std::vector<std::uint8_t> ElfWriter::write() {
   for (const OutputSection& section : sections_) total += section.contents.size() + 128;
   Buffer out(arch_.endian, total);
   header(out, 0);
+  if (loaded_) program_header(out, sections_[loaded_]);
   std::vector<std::uint64_t> offsets;
   for (const OutputSection& section : sections_) {
     if (section.type != sht_nobits) out.align(section.align);
@@ -55,15 +56,30 @@ void ElfWriter::header(Buffer& out, std::uint64_t section_table) const {
   out.u16(arch_.elf_machine);
   out.u32(1);
   out.word(0, word);  // entry
-  out.word(0, word);  // program headers
+  out.word(loaded_ ? (word == 8 ? 64 : 52) : 0, word);
   out.word(section_table, word);
   out.u32(0);         // flags
   out.u16(word == 8 ? 64 : 52);
-  out.u16(0);
-  out.u16(0);
+  out.u16(loaded_ ? (word == 8 ? 56 : 32) : 0);
+  out.u16(loaded_ ? 1 : 0);
   out.u16(word == 8 ? 64 : 40);
   out.u16(static_cast<std::uint16_t>(sections_.size()));
   out.u16(static_cast<std::uint16_t>(sections_.size() - 1));  // .shstrtab
+}
+
+// The classes order the fields differently.
+void ElfWriter::program_header(Buffer& out, const OutputSection& section) const {
+  const std::uint8_t word = arch_.pointer_bytes;
+  const std::uint32_t flags = 4 | (section.flags & shf_write ? 2 : 0) | (section.flags & shf_execinstr ? 1 : 0);
+  out.u32(1);  // PT_LOAD
+  if (word == 8) out.u32(flags);
+  out.word(0, word);  // no bytes in the file
+  out.word(section.address, word);
+  out.word(section.address, word);
+  out.word(0, word);
+  out.word(section.size, word);
+  if (word == 4) out.u32(flags);
+  out.word(1, word);
 }
 
 void ElfWriter::section_header(Buffer& out, const OutputSection& section, std::uint32_t name, std::uint64_t offset) const {

@@ -27,15 +27,20 @@ class ElfWriter {
   explicit ElfWriter(const arch::Arch& arch) : arch_(arch) {}
   // The section's number.
   std::uint32_t add(OutputSection section);
+  // The section that a program header leads to; debuggers that relocate a file do it by segments.
+  void load(std::uint32_t section) { loaded_ = section; }
+  bool loaded() const { return loaded_ != 0; }
   std::uint32_t count() const { return static_cast<std::uint32_t>(sections_.size()); }
   std::vector<std::uint8_t> write();
 
  private:
   void header(Buffer& out, std::uint64_t section_table) const;
+  void program_header(Buffer& out, const OutputSection& section) const;
   void section_header(Buffer& out, const OutputSection& section, std::uint32_t name, std::uint64_t offset) const;
 
   const arch::Arch& arch_;
   std::vector<OutputSection> sections_{1};  // number 0 is none
+  std::uint32_t loaded_ = 0;                // 0: none
 };
 
 }  // namespace kvm::image

@@ -24,7 +24,6 @@ class DwarfMaker {
   void write_types(std::size_t piece);
   void write_functions(std::size_t piece, const Places& places);
   void write_variables(const std::vector<VariablePlan>& variables, std::size_t piece);
-  void write_leftovers(std::size_t piece);
   DieWriter::Sections finish() && { return std::move(writer_).finish(); }
 
  private:
@@ -69,18 +68,6 @@ void DwarfMaker::write_variables(const std::vector<VariablePlan>& variables, std
   if (in_unit != 0) writer_.end_unit();
 }
 
-// Typedefs and base types that nothing uses.
-void DwarfMaker::write_leftovers(std::size_t piece) {
-  const auto range = types_.range(piece);
-  if (range.first == range.end) return;
-  writer_.begin_unit(unit_name(pieces_.pieces[piece], "other types", 1), {});
-  for (NodeId id = range.first; id < range.end; ++id) {
-    const BtfKind kind = types_[id].kind;
-    if (!types_[id].homed && (kind == BtfKind::type_def || kind == BtfKind::integer || kind == BtfKind::floating)) writer_.leftover(id);
-  }
-  writer_.end_unit();
-}
-
 // ELF note (gABI, chapter 5) with the build id, as linkers write it.
 Buffer build_id_note(std::endian order, std::string_view hex) {
   Buffer note(order);
@@ -103,7 +90,6 @@ DieWriter::Sections make_dwarf(const arch::Arch& arch, const Pieces& pieces, Typ
     maker.write_types(piece);
     maker.write_functions(piece, places);
     maker.write_variables(variables, piece);
-    maker.write_leftovers(piece);
   }
   return std::move(maker).finish();
 }

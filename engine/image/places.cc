@@ -37,6 +37,7 @@ Places::Places(const Pieces& pieces, ElfWriter& elf) {
       const std::uint32_t number = elf.add({.name = section_name(piece, section), .type = sht_nobits, .flags = flags,
                                             .address = section.address.raw, .size = section.size});
       sections_.push_back({section.address, section.size, number, section.code});
+      if (section.code && !elf.loaded()) elf.load(number);  // the kernel's text, as in a vmlinux
     }
   }
   std::sort(sections_.begin(), sections_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

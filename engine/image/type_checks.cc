@@ -12,6 +12,11 @@ constexpr std::uint8_t heaviest = 64;
 
 bool is_definition(const Node& node) { return node.is_record() || node.is_enumeration(); }
 
+// Types with a name of their own, which people ask for.
+bool is_named_kind(const Node& node) {
+  return is_definition(node) || node.kind == BtfKind::type_def || node.kind == BtfKind::integer || node.kind == BtfKind::floating;
+}
+
 }  // namespace
 
 // C cannot express a type that contains itself, nor one that leads to itself other than through a record: so there are
@@ -62,7 +67,7 @@ void TypeTable::break_cycles(const Follow& follow, bool weigh) {
       }
       depths[step.id] = step.depth;
       if (node.broken) node.weight = 1;
-      if (weigh) node.homed = is_definition(node) || node.weight > heaviest;
+      if (weigh) node.homed = is_named_kind(node) || node.weight > heaviest;
       if (node.homed) node.weight = 1;  // to whoever refers to it
       stack.pop_back();
     }
@@ -75,7 +80,6 @@ bool TypeTable::weighs_too_much() const {
   for (const Node& node : nodes_) {
     size += 1 + std::uint64_t{node.count} / 2;
     const Node& counted = node.kind == BtfKind::function ? nodes_[node.target] : node;
-    if (!is_definition(counted) && counted.kind != BtfKind::prototype) weight += counted.weight;
     if (counted.homed && node.kind == BtfKind::function) continue;
     for (std::uint32_t i = 0; i < references(counted); ++i) weight += nodes_[reference(counted, i)].weight;
   }

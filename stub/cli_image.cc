@@ -1,0 +1,58 @@
+// `inquest image`: writes the file that debuggers get when there is no vmlinux.
+#include <fmt/format.h>
+
+#include "engine/image/cache.h"
+#include "stub/cli.h"
+
+namespace kvm::cli {
+namespace {
+
+constexpr const char* producer = "inquest " INQUEST_VERSION;
+
+struct Request {
+  Opening opening;
+  std::string output;
+};
+
+int run(const Request& request) {
+  auto kernel = open(request.opening);
+  if (!kernel) return complain(kernel.error());
+  if (!kernel->os_missing().empty()) return complain(request.opening.dump + ": " + kernel->os_missing());
+  auto image = kernel_image(*kernel, producer, {});
+  if (!image) return complain(image.error());
+  for (const std::string& remark : image->remarks) fmt::print(stderr, "inquest: note: {}\n", remark);
+  const Bytes bytes = image->file.view(0);
+  if (request.output == "-") {
+    if (!print({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) return complain("writing to standard output failed");
+    return done;
+  }
+  auto written = write_whole(request.output, bytes);
+  return written ? done : complain(written.error());
+}
+
+}  // namespace
+
+Result<File> make_image_file(const Kernel& kernel) {
+  auto image = kernel_image(kernel, producer, user_image_cache());
+  if (!image) {
+    complain(image.error());
+    return tl::unexpected(image.error());
+  }
+  for (const std::string& remark : image->remarks) fmt::print(stderr, "inquest: note: {}\n", remark);
+  return std::move(image->file);
+}
+
+Result<File> make_unwind_file(const Kernel& kernel) {
+  return File::from_bytes(TRY(unwind_image(kernel, producer)), "unwind tables of " + kernel.path());
+}
+
+void add_image(CLI::App& app, int& status) {
+  auto request = std::make_shared<Request>();
+  CLI::App* command = app.add_subcommand("image", "Write an ELF file with the kernel's own symbols, types and unwind tables");
+  add_opening(*command, request->opening, false);
+  command->add_option("-o,--output", request->output, "File to write; - is standard output")->type_name("FILE")->required();
+  command->footer("\nIt stands in for a vmlinux in any debugger, at this dump's addresses: gdb FILE, lldb FILE.");
+  command->callback([request, &status] { status = run(*request); });
+}
+
+}  // namespace kvm::cli
