@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/kernel.h"
+#include "stub/session.h"
 
 namespace kvm::cli {
 
@@ -29,8 +29,8 @@ std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kern
 // A line on standard error, and Status::failed.
 int complain(const Error& error);
 // For debuggers without a vmlinux, from the user's cache where it has one; and what debuggers want beside a vmlinux.
-Result<File> make_image_file(const Kernel& kernel);
-Result<File> make_unwind_file(const Kernel& kernel);
+Result<rsp::MadeFile> make_image_file(const Kernel& kernel);
+Result<rsp::MadeFile> make_unwind_file(const Kernel& kernel);
 
 int complain(const std::string& text);
 // Remarks about the dump, on standard error.

@@ -32,18 +32,19 @@ int run(const Request& request) {
 
 }  // namespace
 
-Result<File> make_image_file(const Kernel& kernel) {
+Result<rsp::MadeFile> make_image_file(const Kernel& kernel) {
   auto image = kernel_image(kernel, producer, user_image_cache());
   if (!image) {
     complain(image.error());
     return tl::unexpected(image.error());
   }
   for (const std::string& remark : image->remarks) fmt::print(stderr, "inquest: note: {}\n", remark);
-  return std::move(image->file);
+  return rsp::MadeFile{std::move(image->file), image->path};
 }
 
-Result<File> make_unwind_file(const Kernel& kernel) {
-  return File::from_bytes(TRY(unwind_image(kernel, producer)), "unwind tables of " + kernel.path());
+Result<rsp::MadeFile> make_unwind_file(const Kernel& kernel) {
+  auto image = TRY(unwind_image(kernel, producer, user_image_cache()));
+  return rsp::MadeFile{std::move(image.file), image.path};
 }
 
 void add_image(CLI::App& app, int& status) {

@@ -1,5 +1,11 @@
 // `inquest serve`: the dump for any debugger that speaks the GDB remote protocol.
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "stub/cli.h"
 #include "stub/server.h"
@@ -13,6 +19,29 @@ struct Request {
   std::string threads = "all";
 };
 
+std::string link_of(const std::string& path) {
+  std::error_code none;
+  return std::filesystem::read_symlink(path, none).string();
+}
+
+// The working folder of the gdb that started us behind `target remote |`, when it sees the same files: it is our parent, or
+// the parent of a shell.  Empty: none did (an ssh, say).
+std::string folder_of_gdb() {
+  constexpr int generations = 3;
+  pid_t pid = getppid();
+  for (int i = 0; i < generations && pid > 1; ++i) {
+    const std::string process = "/proc/" + std::to_string(pid);
+    std::ifstream stat(process + "/stat");
+    std::string text((std::istreambuf_iterator<char>(stat)), {});  // "PID (NAME) STATE PPID": NAME may hold anything
+    const std::size_t open = text.find('('), close = text.rfind(')');
+    if (open == text.npos || close == text.npos || close + 4 > text.size()) return {};
+    const bool gdb = text.substr(open + 1, close - open - 1).find("gdb") != text.npos;
+    if (gdb) return link_of(process + "/ns/mnt") == link_of("/proc/self/ns/mnt") ? link_of(process + "/cwd") : "";
+    pid = std::atoi(text.c_str() + close + 4);
+  }
+  return {};
+}
+
 int run(Request& request) {
   auto kernel = open(request.opening);
   if (!kernel) return complain(kernel.error());
@@ -22,6 +51,7 @@ int run(Request& request) {
   if (request.threads == "cpus") settings.threads = rsp::ThreadChoice::cpus;
   settings.image = make_image_file;
   settings.unwind = make_unwind_file;
+  if (request.server.stdio) settings.client_folder = folder_of_gdb();
   const rsp::Shared shared(*kernel, settings);
   request.server.on_listening = [&](const std::string& where) {
     fmt::print(stderr, "inquest: serving {}; in gdb: target remote {}\n", request.opening.dump, where);

@@ -40,10 +40,11 @@ class Nowhere {
 };
 
 // One element per allocated section in the file's order, even for empty ones: gdb pairs them off by position.
-std::string library_xml(const Module& module, const std::string& path, Nowhere nowhere) {
+std::string library_xml(const Shared::State& shared, const Module& module, const std::string& path) {
+  Nowhere nowhere(shared.kernel.arch());
   const auto file = ElfFile::open(path);
   if (!file || module.sections.empty()) return {};
-  std::string xml = fmt::format("<library name=\"{}\">", xml_text(path));
+  std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.offered(path, !has_own_addresses(path))));
   for (const ElfSection& section : file->sections()) {
     if (!(section.flags & elf_section_allocated)) continue;
     const auto placed = std::ranges::find(module.sections, section.name, &ModuleSection::name);
@@ -53,16 +54,12 @@ std::string library_xml(const Module& module, const std::string& path, Nowhere n
   return xml + "</library>\n";
 }
 
-// It is linked where it belongs.
+// It is linked where it belongs, so its one segment is not moved.
 std::string unwind_xml(Shared::State& shared) {
-  const File* made = shared.vmlinux().empty() ? nullptr : shared.file(std::string(Shared::State::unwind_name));
-  const Bytes bytes = made ? made->view(0) : Bytes();
-  const auto file = made ? ElfFile::open(File::from_bytes({bytes.begin(), bytes.end()}, made->path())) : fail(Errc::not_found);
-  if (!file) return {};
-  std::string xml = fmt::format("<library name=\"{}\">", Shared::State::unwind_name);
-  for (const ElfSection& section : file->sections())
-    if (section.flags & elf_section_allocated) xml += fmt::format("<section address=\"{:#x}\"/>", section.addr);
-  return xml + "</library>\n";
+  const std::string name = shared.unwind_file();
+  const auto segment = shared.kernel.symbols().find("_text");
+  if (name.empty() || !segment) return {};
+  return fmt::format("<library name=\"{}\"><segment address=\"{:#x}\"/></library>\n", xml_text(name), segment->address.raw);
 }
 
 std::string type_rows(Shared::State&) {
@@ -136,7 +133,7 @@ std::string libraries_xml(Shared::State& shared) {
   if (const auto& modules = shared.kernel.modules()) {
     for (const Module& module : *modules)
       if (const auto file = shared.module_files().find(module.name); file != shared.module_files().end())
-        xml += library_xml(module, file->second, Nowhere(shared.kernel.arch()));
+        xml += library_xml(shared, module, file->second);
   }
   return xml + "</library-list>\n";
 }

@@ -49,13 +49,9 @@ std::optional<std::array<std::uint64_t, 3>> three_numbers(std::string_view args)
   return numbers;
 }
 
-// A module of Linux 6.4 and later links some of its sections above 0.  gdb then takes a relocatable file's section addresses
-// at their word, all others stay at 0 on top of each other, and functions get each other's names.  Zeros put that right:
-// with them gdb lays the sections out, and our library list says where they are.
 void clear_addresses(File& file) {
   const auto elf = ElfFile::open(file.path());
-  constexpr std::uint16_t relocatable = 1;  // ET_REL
-  if (!elf || elf->type() != relocatable) return;
+  if (!elf) return;
   const std::uint8_t zeros[8] = {};
   for (const ElfSection& section : elf->sections())
     if (section.addr != 0) (void)file.overlay(section.header + (elf->is_64() ? 16 : 12), Bytes(zeros, elf->is_64() ? 8 : 4));
@@ -66,6 +62,15 @@ const File* opened(const Session::State& s, std::uint64_t descriptor) {
 }
 
 }  // namespace
+
+// A module of Linux 6.4 and later links some of its sections above 0.  gdb then takes a relocatable file's section addresses
+// at their word, all others stay at 0 on top of each other, and functions get each other's names.  Zeros put that right:
+// with them gdb lays the sections out, and our library list says where they are.
+bool has_own_addresses(const std::string& path) {
+  constexpr std::uint16_t relocatable = 1;  // ET_REL
+  const auto elf = ElfFile::open(path);
+  return elf && elf->type() == relocatable && std::ranges::any_of(elf->sections(), [](const ElfSection& s) { return s.addr != 0; });
+}
 
 std::string Shared::State::vmlinux() const { return kernel.vmlinux().empty() ? "" : absolute(kernel.vmlinux()); }
 
@@ -84,30 +89,52 @@ const std::map<std::string, std::string>& Shared::State::module_files() {
   return module_files_;
 }
 
-std::string Shared::State::kernel_file() const {
-  if (!kernel.vmlinux().empty()) return vmlinux();
-  return settings.image && kernel.os_missing().empty() ? std::string(image_name) : "";
+std::string Shared::State::offered(const std::string& path, bool as_it_is) const {
+  if (!as_it_is || settings.client_folder.empty()) return path;
+  // gdb fetches an absolute name from the target, and opens a relative one by itself (exec_file_find, solib_find).
+  const auto relative = std::filesystem::path(path).lexically_relative(settings.client_folder);
+  return relative.empty() ? path : relative.string();
 }
 
-std::optional<File> Shared::State::open_listed(const std::string& name) {
-  const bool made = name == image_name || name == unwind_name;
-  const MakeFile& make = name == image_name ? settings.image : settings.unwind;
-  if (made && !make) return std::nullopt;
-  auto file = made ? make(kernel) : File::open(name);
-  if (!file) return std::nullopt;
-  if (!made && name != vmlinux()) clear_addresses(*file);
-  return std::move(*file);
+std::string Shared::State::offered_made(std::string_view name) {
+  const Opened& made = open(std::string(name));
+  if (!made.file) return {};
+  return made.path.empty() ? std::string(name) : offered(made.path, !settings.client_folder.empty() && made.path.starts_with('/'));
 }
 
-const File* Shared::State::file(const std::string& name) {
-  const auto& modules_by_name = module_files();
-  const bool listed = (!name.empty() && name == kernel_file()) || (name == unwind_name && !vmlinux().empty()) ||
-                      std::ranges::any_of(modules_by_name, [&](const auto& entry) { return entry.second == name; });
-  if (!listed) return nullptr;
+std::string Shared::State::kernel_file() {
+  if (!kernel.vmlinux().empty()) return offered(vmlinux(), true);
+  return settings.image && kernel.os_missing().empty() ? offered_made(image_name) : "";
+}
+
+std::string Shared::State::unwind_file() { return kernel.vmlinux().empty() || !settings.unwind ? "" : offered_made(unwind_name); }
+
+Shared::State::Opened Shared::State::open_listed(const std::string& name) {
+  if (name == image_name || name == unwind_name) {
+    auto made = (name == image_name ? settings.image : settings.unwind)(kernel);
+    return made ? Opened{std::move(made->file), made->path} : Opened{};
+  }
+  auto file = File::open(name);
+  if (!file) return {};
+  if (name != vmlinux() && has_own_addresses(name)) clear_addresses(*file);
+  return {std::move(*file), {}};
+}
+
+const Shared::State::Opened& Shared::State::open(const std::string& name) {
   const std::lock_guard guard(lock_);
   auto found = files_.find(name);
   if (found == files_.end()) found = files_.emplace(name, open_listed(name)).first;
-  return found->second ? &*found->second : nullptr;
+  return found->second;
+}
+
+const File* Shared::State::file(const std::string& name) {
+  const bool has_vmlinux = !kernel.vmlinux().empty();
+  const bool listed = (has_vmlinux && name == vmlinux()) || (!has_vmlinux && settings.image && kernel.os_missing().empty() && name == image_name) ||
+                      (has_vmlinux && settings.unwind && name == unwind_name) ||
+                      std::ranges::any_of(module_files(), [&](const auto& entry) { return entry.second == name; });
+  if (!listed) return nullptr;
+  const Opened& opened = open(name);
+  return opened.file ? &*opened.file : nullptr;
 }
 
 namespace handle {

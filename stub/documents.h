@@ -8,6 +8,9 @@ namespace kvm::rsp {
 // gdb manual, "Library List Format": modules for which a file with symbols was found.
 std::string libraries_xml(Shared::State& shared);
 
+// True for a module's file whose sections have addresses that gdb must not see.
+bool has_own_addresses(const std::string& path);
+
 // Link address of the first loadable segment of an ELF file; none when it has no segments.
 std::optional<std::uint64_t> first_segment(const std::string& path);
 

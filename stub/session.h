@@ -13,14 +13,20 @@ namespace kvm::rsp {
 enum class Client : std::uint8_t { unknown, gdb, lldb };
 enum class ThreadChoice : std::uint8_t { all, user, cpus };  // which tasks become threads
 
-// Makes a file for the client from what is in the dump.
-using MakeFile = std::function<Result<File>(const Kernel&)>;
+// A file made of what is in the dump.
+struct MadeFile {
+  File file;
+  std::string path;  // where it also lies on this machine; empty: nowhere
+};
+using MakeFile = std::function<Result<MadeFile>(const Kernel&)>;
 
 struct Settings {
   ThreadChoice threads = ThreadChoice::all;
   std::size_t packet_size = 0x20000;  // payload bytes, as told to the client
   MakeFile image;   // served as the kernel's file when there is no vmlinux; null: none
   MakeFile unwind;  // served beside a vmlinux: frames that it does not describe; null: none
+  // The client's working folder, when it runs on this machine: it then opens files itself.  Empty: not known.
+  std::string client_folder;
 };
 
 // Documents and thread lists that all sessions on one kernel share; built on first use, under a lock.

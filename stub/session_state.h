@@ -74,14 +74,22 @@ struct Shared::State {
   std::string vmlinux() const;  // absolute path; empty: none
   // Files that are made of the dump, under names that no host file has.
   static constexpr std::string_view image_name = "/vmlinux.inquest", unwind_name = "/unwind.inquest";
-  std::string kernel_file() const;  // the vmlinux, else image_name; empty: none
+  // What the client is told to open, under the name that file() knows or, when it can, by itself; empty: none.
+  std::string kernel_file(), unwind_file();
+  std::string offered(const std::string& path, bool as_it_is) const;  // `as_it_is`: the bytes on disk will do
   std::optional<std::uint64_t> image_segment();  // link address of the vmlinux's first segment
 
  private:
-  std::optional<File> open_listed(const std::string& name);
+  struct Opened {
+    std::optional<File> file;  // none: cannot be opened
+    std::string path;          // of one that was made, on disk
+  };
+  const Opened& open(const std::string& name);
+  Opened open_listed(const std::string& name);
+  std::string offered_made(std::string_view name);
 
   std::mutex lock_;
-  std::map<std::string, std::optional<File>> files_;
+  std::map<std::string, Opened> files_;
   std::once_flag modules_found_, segment_found_;
   std::optional<std::uint64_t> segment_;
   std::map<std::string, std::string> module_files_;

@@ -40,7 +40,7 @@ std::string hex(std::uint64_t value) {
 }
 
 // Empty when the image of this kernel cannot be told from another's.
-std::string name_of(const Kernel& kernel, const std::string& producer) {
+std::string name_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {
   const std::string& id = kernel.build_id();
   if (id.empty() || id.size() > 128 || id.find_first_not_of("0123456789abcdef") != id.npos) return {};
   Hash hash;
@@ -53,7 +53,7 @@ std::string name_of(const Kernel& kernel, const std::string& producer) {
     hash.add(module.build_id);
     for (const ModuleArea& area : module.areas) hash.add(area.base.raw), hash.add(area.size);
   }
-  return id + "-" + hex(hash.value()) + ".elf";
+  return id + "-" + hex(hash.value()) + (unwind_only ? ".unwind" : ".vmlinux");
 }
 
 // A file of the cache that is what its name says; marks it as used.
@@ -97,18 +97,37 @@ bool keep(const ImageCache& cache, const std::string& path, Bytes bytes) {
   return true;
 }
 
-Result<Image> build(const Kernel& kernel, const std::string& producer, std::vector<std::string>& remarks) {
-  const Pieces pieces = TRY(kernel.os().pieces());
-  remarks = pieces.remarks;
-  const auto frames = make_debug_frame(kernel.arch(), pieces);
-  return make_image(kernel.arch(), pieces, {kernel.build_id(), producer, frames});
-}
-
 bool interrupts(const Symbol& symbol, const std::vector<UnwindRow>& rows) {
   auto row = std::ranges::lower_bound(rows, symbol.address, {}, &UnwindRow::address);
   for (; row != rows.end() && row->address - symbol.address < symbol.size; ++row)
     if (row->interrupted) return true;
   return false;
+}
+
+// Only what a vmlinux lacks.
+void strip(Pieces& pieces) {
+  pieces.variables.clear();
+  for (Piece& piece : pieces.pieces) {
+    piece.btf.clear();
+    std::erase_if(piece.symbols, [&](const Symbol& symbol) { return !interrupts(symbol, piece.unwind); });
+    std::erase_if(piece.sections, [](const PieceSection& section) { return !section.code; });
+  }
+}
+
+Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& producer, const ImageCache& cache, bool unwind_only) {
+  const std::string name = cache.folder.empty() ? "" : name_of(kernel, producer, unwind_only), path = cache.folder + "/" + name;
+  if (!name.empty())
+    if (auto file = find(path, kernel.build_id())) return KernelImage{std::move(*file), path, {}};
+  Pieces pieces = TRY(kernel.os().pieces());
+  const auto frames = make_debug_frame(kernel.arch(), pieces);
+  if (unwind_only && frames.empty()) return fail(Errc::not_found, "the kernel has no unwind tables");
+  if (unwind_only) strip(pieces);
+  Image image = TRY(make_image(kernel.arch(), pieces, {kernel.build_id(), producer, frames}));
+  std::vector<std::string> remarks = std::move(pieces.remarks);
+  remarks.insert(remarks.end(), image.remarks.begin(), image.remarks.end());
+  // What is missing in this dump may be in another of the same crash.
+  const bool kept = !name.empty() && remarks.empty() && keep(cache, path, image.file);
+  return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), kept ? path : "", std::move(remarks)};
 }
 
 }  // namespace
@@ -147,29 +166,11 @@ Result<void> write_whole(const std::string& path, Bytes bytes) {
 }
 
 Result<KernelImage> kernel_image(const Kernel& kernel, const std::string& producer, const ImageCache& cache) {
-  const std::string name = cache.folder.empty() ? "" : name_of(kernel, producer), path = cache.folder + "/" + name;
-  if (!name.empty())
-    if (auto file = find(path, kernel.build_id())) return KernelImage{std::move(*file), path, {}};
-  std::vector<std::string> remarks;
-  Image image = TRY(build(kernel, producer, remarks));
-  remarks.insert(remarks.end(), image.remarks.begin(), image.remarks.end());
-  // What is missing in this dump may be in another of the same crash.
-  const bool kept = !name.empty() && remarks.empty() && keep(cache, path, image.file);
-  return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), kept ? path : "", std::move(remarks)};
+  return find_or_make(kernel, producer, cache, false);
 }
 
-Result<std::vector<std::uint8_t>> unwind_image(const Kernel& kernel, const std::string& producer) {
-  Pieces pieces = TRY(kernel.os().pieces());
-  pieces.variables.clear();
-  const auto frames = make_debug_frame(kernel.arch(), pieces);
-  if (frames.empty()) return fail(Errc::not_found, "the kernel has no unwind tables");
-  for (Piece& piece : pieces.pieces) {
-    piece.btf.clear();
-    std::erase_if(piece.symbols, [&](const Symbol& symbol) { return !interrupts(symbol, piece.unwind); });
-    std::erase_if(piece.sections, [](const PieceSection& section) { return !section.code; });
-  }
-  Image image = TRY(make_image(kernel.arch(), pieces, {kernel.build_id(), producer, frames}));
-  return std::move(image.file);
+Result<KernelImage> unwind_image(const Kernel& kernel, const std::string& producer, const ImageCache& cache) {
+  return find_or_make(kernel, producer, cache, true);
 }
 
 }  // namespace kvm

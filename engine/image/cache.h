@@ -25,8 +25,8 @@ struct KernelImage {
 // build id; it is found again by that, by where kernel and modules lie, and by `producer`, the program's name and version.
 Result<KernelImage> kernel_image(const Kernel& kernel, const std::string& producer, const ImageCache& cache);
 
-// What debuggers cannot find in a vmlinux: how to leave the frames of assembly code, entry code above all.
-Result<std::vector<std::uint8_t>> unwind_image(const Kernel& kernel, const std::string& producer);
+// What debuggers do not find in a vmlinux: how to leave the frames of assembly code, entry code above all.  Kept likewise.
+Result<KernelImage> unwind_image(const Kernel& kernel, const std::string& producer, const ImageCache& cache);
 
 // Writes a file so that nobody ever sees a part of it under its name.
 Result<void> write_whole(const std::string& path, Bytes bytes);
