@@ -3,6 +3,7 @@
 #include "engine/os/linux/map.h"
 
 #include "engine/cpu_notes.h"
+#include "engine/os/linux/kallsyms.h"
 #include "engine/os/linux/scan.h"
 #include "engine/os/linux/vmcoreinfo.h"
 
@@ -74,6 +75,27 @@ std::optional<Anchor> from_vmlinux(const OsInput& in) {
     }
     return std::nullopt;
   });
+}
+
+// The kernel's own symbol tables, found by their look, stand in for a vmlinux's: only distances matter, and these are the same
+// wherever the image lies.  With the user's physical base there is less memory to look at.
+std::optional<Anchor> from_kallsyms(const OsInput& in) {
+  const arch::LinuxLayout& layout = layout_of(in);
+  std::vector<Window> windows;
+  Mapping mapping{{0}, {~std::uint64_t{0}}, Linear{{0}}, "physical memory"};
+  if (in.phys_base) {
+    windows.push_back({{layout.image_base}, layout.image_size});
+    mapping = {{layout.image_base}, {layout.image_base + layout.image_size - 1}, Linear{{*in.phys_base}}, "kernel image"};
+  } else {
+    for (const PhysRange& range : in.dump.memory->ranges()) windows.push_back({{range.first.raw}, range.size});
+  }
+  const AddressSpace space(*in.dump.memory, {mapping});
+  std::vector<std::string> ignored;  // what is missing is said when the tables are read again
+  auto symbols = find_kallsyms({in.arch, space}, Vmcoreinfo({}), windows, ignored);
+  if (!symbols) return std::nullopt;
+  OsInput with_symbols = in;
+  with_symbols.symbols = symbols->get();
+  return from_vmlinux(with_symbols);
 }
 
 // VMCOREINFO gives the run-time address of the root table; the image's own formula makes it physical, since walking to
@@ -173,6 +195,7 @@ Result<KernelMap> map_kernel(const OsInput& in) {
     return found.has_value();
   });
   if (found) return *found;
+  if (auto anchor = from_kallsyms(in)) return finish(in, *anchor, "the kernel's symbol table, found in memory");
   return fail(Errc::not_found,
               "no VMCOREINFO, no usable CPU state and no kernel image found in memory; give the vmlinux, or --slide and --phys-base");
 }
