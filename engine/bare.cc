@@ -8,7 +8,8 @@ namespace {
 
 class BareModel final : public OsModel {
  public:
-  BareModel(const arch::Arch& arch, const Dump& dump, std::string release) : release_(std::move(release)) {
+  BareModel(const arch::Arch& arch, const Dump& dump, std::string release, std::function<Result<Pieces>()> pieces)
+      : release_(std::move(release)), pieces_(std::move(pieces)) {
     unsigned number = 0;
     for (CpuState& state : cpu_states(dump.notes, arch)) cpus_.push_back({number++, true, std::move(state.registers)});
   }
@@ -34,11 +35,13 @@ class BareModel final : public OsModel {
       if (cpu.registers && task.cpu == cpu.number) return *cpu.registers;
     return fail(Errc::not_found, "no such CPU");
   }
-  Result<std::vector<LogLine>> log() const override { return fail(Errc::not_found, "the log needs a vmlinux"); }
+  Result<std::vector<LogLine>> log() const override { return fail(Errc::not_found, "the log needs the kernel's symbols and types"); }
   std::string panic_message() const override { return {}; }
+  Result<Pieces> pieces() const override { return pieces_ ? pieces_() : OsModel::pieces(); }
 
  private:
   std::string release_;
+  std::function<Result<Pieces>()> pieces_;
   std::vector<Cpu> cpus_;
 };
 
@@ -55,8 +58,9 @@ class NoTypes final : public Types {
 
 }  // namespace
 
-std::unique_ptr<OsModel> make_bare_model(const arch::Arch& arch, const Dump& dump, std::string release) {
-  return std::make_unique<BareModel>(arch, dump, std::move(release));
+std::unique_ptr<OsModel> make_bare_model(const arch::Arch& arch, const Dump& dump, std::string release,
+                                         std::function<Result<Pieces>()> pieces) {
+  return std::make_unique<BareModel>(arch, dump, std::move(release), std::move(pieces));
 }
 std::unique_ptr<Symbols> no_symbols() { return std::make_unique<NoSymbols>(); }
 std::unique_ptr<Types> no_types() { return std::make_unique<NoTypes>(); }

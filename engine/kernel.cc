@@ -131,7 +131,7 @@ Kernel::Kernel(Kernel&&) noexcept = default;
 Kernel::~Kernel() = default;
 
 // The OS model on what is known of the kernel: what open() and from_parts() share.
-Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open_os) {
+Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open_os, const OsKind* kind) {
   State& s = *state;
   if (!s.space) s.space.emplace(*s.dump.memory, s.map.mappings);
   if (!s.symbols) s.symbols = no_symbols();
@@ -142,7 +142,11 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
     if (os) s.os = std::move(*os);
     else s.os_missing = "the kernel's structures are not known: " + to_string(os.error());
   }
-  if (!s.os) s.os = make_bare_model(*s.arch, s.dump, s.map.release);
+  if (!s.os) {
+    std::function<Result<Pieces>()> pieces;
+    if (kind && kind->pieces) pieces = [&s, kind] { return kind->pieces(*s.view, s.map); };
+    s.os = make_bare_model(*s.arch, s.dump, s.map.release, std::move(pieces));
+  }
   if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
   s.cpus = s.os->cpus();
   s.query.release = s.os->release();
@@ -215,7 +219,7 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
     else s.os_missing = why + "; " + s.os_missing;
   }
   if (s.map.mappings.empty() && s.os_missing.empty()) s.os_missing = "virtual addresses cannot be translated";
-  return assemble(std::move(state), kind->open);
+  return assemble(std::move(state), kind->open, kind);
 }
 
 Result<Kernel> Kernel::from_parts(KernelParts parts) {
@@ -230,7 +234,7 @@ Result<Kernel> Kernel::from_parts(KernelParts parts) {
   state->query.symbol_dirs = std::move(parts.symbol_dirs);
   state->remarks = std::move(parts.remarks);
   state->providers = parts.providers;
-  return assemble(std::move(state), parts.os);
+  return assemble(std::move(state), parts.os, nullptr);
 }
 
 const std::string& Kernel::path() const { return state_->path; }

@@ -91,7 +91,7 @@ class Kernel {
   struct State;
   const ModuleFiles* module_files() const;
   explicit Kernel(std::unique_ptr<State> state);
-  static Result<Kernel> assemble(std::unique_ptr<State> state, const OpenOs& open_os);
+  static Result<Kernel> assemble(std::unique_ptr<State> state, const OpenOs& open_os, const OsKind* kind);
   std::unique_ptr<State> state_;
 };
 

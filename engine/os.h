@@ -82,7 +82,7 @@ class OsModel {
   virtual std::string panic_message() const = 0;                        // empty: none found
   // What the kernel keeps in memory of a module's symbols, for when there is no file of it.
   virtual Result<std::unique_ptr<Symbols>> module_symbols(const Module&) const { return fail(Errc::unsupported, "modules' symbols are not known here"); }
-  // All that the kernel tells of itself; the names in it live as long as the model.
+  // All that the kernel tells of itself.
   virtual Result<Pieces> pieces() const { return fail(Errc::unsupported, "what this kernel tells of itself is not known here"); }
 };
 
@@ -114,6 +114,8 @@ struct OsKind {
   // `kernel` has no symbols yet in the first, no types in either.
   Result<std::unique_ptr<Symbols>> (*own_symbols)(const KernelView& kernel, const KernelMap&, std::vector<std::string>& remarks) = nullptr;
   Result<std::unique_ptr<Types>> (*own_types)(const KernelView& kernel) = nullptr;
+  // All that the kernel tells of itself, where there is no model for lack of types.  Null: nothing.
+  Result<Pieces> (*pieces)(const KernelView&, const KernelMap&) = nullptr;
   // `cpu_states` are the notes' registers in file order.
   Result<std::unique_ptr<OsModel>> (*open)(const KernelView&, const Dump&, const KernelMap&) = nullptr;
 };

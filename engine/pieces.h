@@ -2,6 +2,7 @@
 // it (Linux: kallsyms, BTF, ORC, of the kernel and of each module); an image for debuggers is made of it (engine/image/).
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,7 @@ struct Pieces {
   std::vector<SavedAt> interrupt_frame, interrupt_partial;
   std::vector<PieceVariable> variables;  // variables whose type is known but not said by the BTF
   std::vector<std::string> remarks;    // what is missing and what that costs, one line each
+  std::vector<std::unique_ptr<Symbols>> names;  // keeps the symbols' names
 };
 
 }  // namespace kvm

@@ -1,11 +1,6 @@
 // Linux.  Its parts are in engine/os/linux/; this is the row and the model that ties them together.
-#include <algorithm>
-#include <iterator>
-#include <mutex>
-
 #include "engine/os/linux/map.h"
 #include "engine/os/linux/model.h"
-#include "engine/os/linux/orc.h"
 #include "engine/os/linux/pieces.h"
 #include "engine/symbols/btf.h"
 
@@ -40,7 +35,7 @@ class LinuxModel final : public OsModel {
   Result<std::unique_ptr<Symbols>> module_symbols(const Module& module) const override {
     return os_linux::read_module_symbols(view_, module).map([](auto&& symbols) -> std::unique_ptr<Symbols> { return std::move(symbols); });
   }
-  Result<Pieces> pieces() const override;
+  Result<Pieces> pieces() const override { return os_linux::collect_pieces(view_, vmcoreinfo_); }
 
  private:
   std::string read_release() const {
@@ -52,43 +47,7 @@ class LinuxModel final : public OsModel {
   const KernelView& view_;
   std::string release_, vmcoreinfo_;
   std::vector<os_linux::CpuSlot> cpus_;
-  // The names in the pieces; made on first use.
-  mutable std::mutex own_lock_;
-  mutable std::vector<std::unique_ptr<Kallsyms>> own_symbols_;
 };
-
-// The kernel's own word throughout, even where a vmlinux is at hand.
-Result<Pieces> LinuxModel::pieces() const {
-  Pieces all;
-  auto kernel_symbols = TRY(os_linux::read_kernel_symbols(view_, vmcoreinfo_, all.remarks));
-  Piece& kernel = all.pieces.emplace_back();
-  kernel.sections = os_linux::kernel_sections(*kernel_symbols);
-  kernel.symbols = kernel_symbols->all();
-  if (auto btf = os_linux::read_kernel_btf(view_, *kernel_symbols)) kernel.btf = std::move(*btf);
-  else all.remarks.push_back("the kernel's own types (BTF) cannot be read: " + to_string(btf.error()));
-  all.variables = os_linux::known_variables(*kernel_symbols, view_.types);
-  kernel.unwind = os_linux::kernel_unwind(view_, *kernel_symbols, all.remarks);
-  os_linux::add_interrupt_places(view_, all);
-
-  const auto modules = this->modules(all.remarks);
-  auto types = os_linux::read_module_btf(view_, all.remarks);
-  std::vector<std::unique_ptr<Kallsyms>> keep;
-  keep.push_back(std::move(kernel_symbols));
-  for (const Module& module : modules ? *modules : std::vector<Module>{}) {
-    Piece& piece = all.pieces.emplace_back();
-    piece.name = module.name;
-    piece.sections = os_linux::module_sections(module);
-    piece.btf = std::move(types[module.handle.raw]);
-    piece.unwind = os_linux::module_unwind(view_, module, all.remarks);
-    auto symbols = os_linux::read_module_symbols(view_, module);
-    if (!symbols) continue;
-    piece.symbols = (*symbols)->all();
-    keep.push_back(std::move(*symbols));
-  }
-  const std::lock_guard hold(own_lock_);
-  std::ranges::move(keep, std::back_inserter(own_symbols_));
-  return all;
-}
 
 // A process's root table, found through the direct map; the modes and the upper half's root are the kernel's.
 Result<AddressSpace> LinuxModel::user_space(const Task& task) const {
@@ -138,6 +97,7 @@ const OsKind linux_os{
     .own_types = [](const KernelView& view) -> Result<std::unique_ptr<Types>> {
       return open_btf(TRY(os_linux::read_kernel_btf(view, view.symbols)), view.arch.pointer_bytes);
     },
+    .pieces = [](const KernelView& view, const KernelMap& map) { return os_linux::collect_pieces(view, map.vmcoreinfo); },
     .open = [](const KernelView& view, const Dump& dump, const KernelMap& map) -> Result<std::unique_ptr<OsModel>> {
       TRY(view.address_of("init_task"));
       TRY(view.types.size_of("task_struct"));

@@ -22,6 +22,11 @@ constexpr std::string_view end_marks[] = {"_etext", "_einittext", "__end_rodata"
                                           "__bss_stop", "__brk_limit", "_end", "__per_cpu_end"};
 
 bool is_end_mark(std::string_view name) { return name.starts_with('_') && std::ranges::find(end_marks, name) != std::end(end_marks); }
+// Where something begins or ends, not what it is; and lockdep's keys, which are empty without lockdep.
+bool is_bound(std::string_view name) {
+  return name.starts_with("__start_") || name.starts_with("__stop_") || name.starts_with("__end_") || name.starts_with("__key.") ||
+         name.ends_with("_start") || name.ends_with("_end");
+}
 bool is_absolute(char kind) { return kind == 'A' || kind == 'a'; }
 bool is_global(char kind) { return kind >= 'A' && kind <= 'Z'; }
 
@@ -120,12 +125,20 @@ class KallsymsDecoder {
     return wrong;
   }
 
+  // Names that do not lead to the next marker are noise, unless some of them could not be read.
+  bool whole(std::size_t block, std::size_t at, bool wide) const {
+    if (block + 1 >= t_.markers.size()) return true;
+    const std::size_t end = t_.markers[block + 1];
+    return skip_names(names_, at, block_size(block), wide) == end || end < at || !t_.names.has(at, end - at);
+  }
+
   template <class Visit>
   void each_name(bool wide, const Visit& visit) const {
     const bool damaged = !t_.names.gaps.empty();
     std::size_t at = 0;
     for (std::size_t block = 0; block < blocks(); ++block) {
       if (block < t_.markers.size()) at = t_.markers[block];
+      if (!whole(block, at, wide)) continue;
       for (std::uint32_t i = 0; i < block_size(block); ++i) {
         const std::size_t from = at;
         const Bytes name = next_name(names_, at, wide);
@@ -265,12 +278,15 @@ std::optional<Symbol> Kallsyms::at(VirtAddr address) const {
   auto entry = std::ranges::upper_bound(entries_, address.raw, {}, &Entry::address);
   int best_rank = -1;
   std::size_t best = 0;
-  const std::uint64_t nearest = entry == entries_.begin() ? 0 : std::prev(entry)->address;
+  if (entry == entries_.begin()) return {};
+  const std::uint64_t nearest = std::prev(entry)->address;
+  // Nothing says how far the last one reaches.
+  if (entry == entries_.end() && std::prev(entry)->size == not_told && address.raw != nearest) return {};
   while (entry != entries_.begin() && (--entry)->address == nearest) {
     const auto number = static_cast<std::size_t>(entry - entries_.begin());
     if (is_absolute(entry->kind) || is_end_mark(name(number))) continue;
-    const int rank = (is_mere_label(name(number)) ? 0 : 2) + (is_global(entry->kind) ? 1 : 0);
-    if (rank >= best_rank) best = number, best_rank = rank;
+    const int rank = (is_mere_label(name(number)) ? 0 : is_bound(name(number)) ? 2 : 4) + (is_global(entry->kind) ? 1 : 0);
+    if (rank > best_rank) best = number, best_rank = rank;
   }
   if (best_rank < 0) return {};
   return symbol(best);

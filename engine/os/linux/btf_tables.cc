@@ -8,14 +8,9 @@ namespace {
 
 constexpr std::uint64_t most_btf = 256u << 20;
 
-Result<std::vector<std::uint8_t>> read_all(const KernelView& view, VirtAddr at, std::uint64_t size) {
+Result<std::vector<std::uint8_t>> read_btf(const KernelView& view, VirtAddr at, std::uint64_t size) {
   if (size == 0 || size > most_btf) return fail(Errc::bad_data, at.raw, "BTF of a size that makes no sense");
-  PartialBytes table = read_table({view.arch, view.space}, at, size);
-  if (table.gaps.empty()) return std::move(table.bytes);
-  std::uint8_t byte;
-  const VirtAddr hole = at + table.gaps.front().first;
-  auto why = view.space.read(hole, {&byte, 1});
-  return why ? fail(Errc::lost, hole.raw) : tl::unexpected(why.error());
+  return read_whole({view.arch, view.space}, at, size);
 }
 
 }  // namespace
@@ -23,7 +18,7 @@ Result<std::vector<std::uint8_t>> read_all(const KernelView& view, VirtAddr at, 
 Result<std::vector<std::uint8_t>> read_kernel_btf(const KernelView& view, const Symbols& symbols) {
   const auto first = symbols.find("__start_BTF"), last = symbols.find("__stop_BTF");
   if (!first || !last || last->address <= first->address) return fail(Errc::not_found, "the kernel has no BTF");
-  return read_all(view, first->address, last->address - first->address);
+  return read_btf(view, first->address, last->address - first->address);
 }
 
 std::map<std::uint64_t, std::vector<std::uint8_t>> read_module_btf(const KernelView& view, std::vector<std::string>& remarks) {
@@ -38,7 +33,7 @@ std::map<std::uint64_t, std::vector<std::uint8_t>> read_module_btf(const KernelV
     const auto btf = entry.follow("btf", "btf");
     const auto data = btf ? btf->pointer("data") : fail(Errc::not_found);
     const auto size = btf ? btf->number("data_size") : fail(Errc::not_found);
-    auto bytes = module && data && size ? read_all(view, *data, *size) : fail(Errc::not_found);
+    auto bytes = module && data && size ? read_btf(view, *data, *size) : fail(Errc::not_found);
     if (bytes) found[module->raw] = std::move(*bytes);
     else ++lost;
   });

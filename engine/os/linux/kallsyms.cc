@@ -12,19 +12,21 @@ namespace {
 
 constexpr std::uint64_t most_names = 64u << 20, most_tokens = 1u << 16, index_bytes = 512, most_symbols = 1u << 22;
 
-std::optional<KallsymsPlaces> places_of(const ImageMemory& memory, const Vmcoreinfo& info) {
+Result<std::uint64_t> number_at(const ImageMemory& memory, VirtAddr at, std::size_t size) {
+  std::uint8_t bytes[8] = {};
+  if (TRY(memory.space.read(at, MutableBytes(bytes, size))) != size) return fail(Errc::lost, at.raw);
+  return load_unsigned(Bytes(bytes, size), memory.arch.endian);
+}
+
+// not_found: VMCOREINFO does not say.
+Result<KallsymsPlaces> places_of(const ImageMemory& memory, const Vmcoreinfo& info) {
   const auto place = [&](std::string_view name) { return VirtAddr{info.symbol(name).value_or(0)}; };
-  const auto number = [&](VirtAddr at, std::size_t size) -> std::optional<std::uint64_t> {
-    std::uint8_t bytes[8] = {};
-    if (!at.raw || memory.space.read(at, MutableBytes(bytes, size)).value_or(0) != size) return std::nullopt;
-    return load_unsigned(Bytes(bytes, size), memory.arch.endian);
-  };
   KallsymsPlaces places{place("kallsyms_names"), place("kallsyms_token_table"), place("kallsyms_token_index"),
                         place("kallsyms_offsets"), place("kallsyms_addresses"), 0, {}};
-  const auto count = number(place("kallsyms_num_syms"), 4);
-  if (!places.names.raw || !count) return std::nullopt;
-  places.count = static_cast<std::uint32_t>(*count);
-  places.relative_base = number(place("kallsyms_relative_base"), memory.arch.pointer_bytes);
+  const VirtAddr count = place("kallsyms_num_syms"), base = place("kallsyms_relative_base");
+  if (!places.names.raw || !count.raw) return fail(Errc::not_found);
+  places.count = static_cast<std::uint32_t>(TRY(number_at(memory, count, 4)));
+  if (base.raw) places.relative_base = TRY(number_at(memory, base, memory.arch.pointer_bytes));
   return places;
 }
 
@@ -38,11 +40,8 @@ Result<KallsymsTables> read_tables(const ImageMemory& memory, const KallsymsPlac
   tables.count = places.count;
   tables.names = read_table(memory, places.names, names);
   tables.markers = find_markers(tables.names.bytes, places.count, tables.order);
-  tables.tokens = read_table(memory, places.token_table, tokens);
-  PartialBytes index = read_table(memory, places.token_index, index_bytes);
-  if (!index.gaps.empty() || !tables.tokens.gaps.empty())
-    return fail(Errc::lost, places.token_table.raw, "kallsyms: the table that names are made of cannot be read");
-  tables.token_index = std::move(index.bytes);
+  tables.tokens.bytes = TRY(read_whole(memory, places.token_table, tokens));
+  tables.token_index = TRY(read_whole(memory, places.token_index, index_bytes));
   if (places.addresses.raw) tables.addresses = read_table(memory, places.addresses, std::uint64_t{places.count} * tables.word);
   else tables.offsets = read_table(memory, places.offsets, std::uint64_t{places.count} * 4);
   tables.offsets_at = places.offsets;
@@ -60,6 +59,12 @@ bool leads_to_banner(const ImageMemory& memory, const Kallsyms& symbols) {
 }
 
 }  // namespace
+
+Result<std::vector<std::uint8_t>> read_whole(const ImageMemory& memory, VirtAddr at, std::uint64_t size) {
+  PartialBytes table = read_table(memory, at, size);
+  if (!table.gaps.empty()) TRY(number_at(memory, at + table.gaps.front().first, 1));
+  return std::move(table.bytes);
+}
 
 PartialBytes read_table(const ImageMemory& memory, VirtAddr at, std::uint64_t size) {
   PartialBytes table;
@@ -87,8 +92,14 @@ Result<std::unique_ptr<Kallsyms>> find_kallsyms(const ImageMemory& memory, const
     if (symbols || found.error().code == Errc::not_found) found = std::move(symbols);
     return found.has_value();
   };
-  if (const auto places = places_of(memory, info)) try_places(*places);
-  if (!found) search_kallsyms(memory, windows, try_places);
+  const auto told = places_of(memory, info);
+  if (told) try_places(*told);
+  else if (told.error().code != Errc::not_found) found = tl::unexpected(told.error());
+  // A table of which the dump lacks a part is not found anywhere else.
+  const bool look = !found && (found.error().code == Errc::not_found || found.error().code == Errc::bad_data);
+  if (look) search_kallsyms(memory, windows, try_places);
+  if (!found && found.error().note.empty())
+    return fail(found.error().code, found.error().addr, "the kernel's own symbol table (kallsyms) cannot be read: " + to_string(found.error()));
   if (found && (*found)->missing())
     remarks.push_back(std::to_string((*found)->missing()) + " of the kernel's symbols cannot be read (pages with kallsyms are missing from the dump): they have no names");
   return found;

@@ -13,16 +13,19 @@ struct ImageMemory {
   const AddressSpace& space;
 };
 
-// The kernel's symbol tables: by VMCOREINFO's keys (since v6.0), else searched in `window`, the memory that may hold the
-// image.  `remarks` gets what could not be read of them.
 struct Window {
   VirtAddr first;
   std::uint64_t size = 0;
 };
+
+// The kernel's symbol tables: by VMCOREINFO's keys (since v6.0), else searched in `windows`, the memory that may hold the
+// image.  `remarks` gets what could not be read of them.
 Result<std::unique_ptr<Kallsyms>> find_kallsyms(const ImageMemory& memory, const Vmcoreinfo& info, std::span<const Window> windows,
                                                 std::vector<std::string>& remarks);
 
 // Copies what can be read of a table, page by page.
 PartialBytes read_table(const ImageMemory& memory, VirtAddr at, std::uint64_t size);
+// All of it, or why its first missing page cannot be read.
+Result<std::vector<std::uint8_t>> read_whole(const ImageMemory& memory, VirtAddr at, std::uint64_t size);
 
 }  // namespace kvm::os_linux

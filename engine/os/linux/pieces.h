@@ -8,6 +8,9 @@
 
 namespace kvm::os_linux {
 
+// The kernel image, then each module; the kernel's own word throughout, even where a vmlinux is at hand.
+Result<Pieces> collect_pieces(const KernelView& view, const std::string& vmcoreinfo);
+
 // The kernel's sections, as far as symbols tell where they begin and end; none overlap.
 std::vector<PieceSection> kernel_sections(const Symbols& symbols);
 // A module's, which end where the next one begins.

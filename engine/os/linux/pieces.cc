@@ -1,0 +1,43 @@
+// Puts together what the other files find.
+#include "engine/os/linux/pieces.h"
+
+#include "engine/os/linux/orc.h"
+
+namespace kvm::os_linux {
+
+Result<Pieces> collect_pieces(const KernelView& view, const std::string& vmcoreinfo) {
+  Pieces all;
+  auto kernel_symbols = TRY(read_kernel_symbols(view, vmcoreinfo, all.remarks));
+  Piece& kernel = all.pieces.emplace_back();
+  kernel.sections = kernel_sections(*kernel_symbols);
+  kernel.symbols = kernel_symbols->all();
+  if (auto btf = read_kernel_btf(view, *kernel_symbols)) kernel.btf = std::move(*btf);
+  else all.remarks.push_back("the kernel's own types (BTF) cannot be read: " + to_string(btf.error()) + ": functions and variables have no types");
+  all.variables = known_variables(*kernel_symbols, view.types);
+  kernel.unwind = kernel_unwind(view, *kernel_symbols, all.remarks);
+  add_interrupt_places(view, all);
+  all.names.push_back(std::move(kernel_symbols));
+
+  const auto modules = find_modules(view, all.remarks);
+  if (!modules) return all;
+  auto types = read_module_btf(view, all.remarks);
+  std::size_t nameless = 0;
+  for (const Module& module : *modules) {
+    Piece& piece = all.pieces.emplace_back();
+    piece.name = module.name;
+    piece.sections = module_sections(module);
+    piece.btf = std::move(types[module.handle.raw]);
+    piece.unwind = module_unwind(view, module, all.remarks);
+    auto symbols = read_module_symbols(view, module);
+    if (symbols) {
+      piece.symbols = (*symbols)->all();
+      all.names.push_back(std::move(*symbols));
+    } else {
+      ++nameless;
+    }
+  }
+  if (nameless) all.remarks.push_back("the symbols of " + std::to_string(nameless) + " module(s) cannot be read: their functions have no names");
+  return all;
+}
+
+}  // namespace kvm::os_linux
