@@ -1,10 +1,11 @@
-// ELF files with their symbols, and BTF, from untrusted bytes.  An input is a type's name, a member path, and the file:
-// three parts, each of the first two ended by a NUL.  A file that is not ELF is taken for BTF.
+// ELF files with their symbols and range lists, and BTF, from untrusted bytes.  An input is a type's name, a member path, and
+// the file: three parts, each of the first two ended by a NUL.  A file that is not ELF is taken for BTF.
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine/symbols/btf.h"
+#include "engine/symbols/cold_ranges.h"
 #include "engine/symbols/elf_symtab.h"
 
 namespace {
@@ -42,6 +43,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   (void)file->build_id();
+  for (const Blank& blank : cold_ranges(*file))
+    if (file->file().view(blank.offset, blank.size).size() != blank.size) __builtin_trap();
   if (const auto symbols = open_elf_symbols(*file, 0x1000)) ask_symbols(**symbols, *file, parts[0]);
   const std::vector<std::pair<std::string, VirtAddr>> sections{{parts[1], {0x1000}}, {".text", {0xffffffffc0000000}}};
   if (const auto symbols = open_module_symbols(*file, sections)) ask_symbols(**symbols, *file, parts[0]);
