@@ -104,7 +104,7 @@ std::string Shared::State::offered_made(std::string_view name) {
 
 std::string Shared::State::kernel_file() {
   if (!kernel.vmlinux().empty()) return offered(vmlinux(), true);
-  return settings.image && kernel.os_missing().empty() ? offered_made(image_name) : "";
+  return has_kernel_file() ? offered_made(image_name) : "";
 }
 
 std::string Shared::State::unwind_file() { return kernel.vmlinux().empty() || !settings.unwind ? "" : offered_made(unwind_name); }
@@ -129,7 +129,7 @@ const Shared::State::Opened& Shared::State::open(const std::string& name) {
 
 const File* Shared::State::file(const std::string& name) {
   const bool has_vmlinux = !kernel.vmlinux().empty();
-  const bool listed = (has_vmlinux && name == vmlinux()) || (!has_vmlinux && settings.image && kernel.os_missing().empty() && name == image_name) ||
+  const bool listed = (has_vmlinux && name == vmlinux()) || (!has_vmlinux && has_kernel_file() && name == image_name) ||
                       (has_vmlinux && settings.unwind && name == unwind_name) ||
                       std::ranges::any_of(module_files(), [&](const auto& entry) { return entry.second == name; });
   if (!listed) return nullptr;

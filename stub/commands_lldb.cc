@@ -30,7 +30,7 @@ Reply host_info(State& s, Args) { return machine_fields(s.kernel().arch()); }
 
 // The build id lets lldb check the user's vmlinux, or find one; the slide is KASLR's.
 Reply process_info(State& s, Args) {
-  std::string reply = fmt::format("pid:{:x};{}ostype:none;", lldb_pid, machine_fields(s.kernel().arch()));
+  std::string reply = fmt::format("pid:{:x};{}ostype:none;", s.dialect().pid, machine_fields(s.kernel().arch()));
   if (const std::string& id = s.kernel().build_id(); !id.empty())
     reply += fmt::format("main-binary-uuid:{};main-binary-slide:{:x};", id, s.kernel().map().slide);
   return reply;

@@ -109,11 +109,10 @@ Reply read_memory(State& s, Args args) {
   return reply;
 }
 
-// gdb wants a `b` before the bytes, lldb 19 does not and asks for nothing at 0 to learn whether we know the packet.
 Reply read_memory_raw(State& s, Args args) {
-  if (s.lldb() && args == "0,0") return "OK";
+  if (s.dialect().empty_read && args == "0,0") return "OK";
   const Bytes bytes = TRY(read(s, args, s.shared.settings.packet_size - 1));
-  std::string reply(s.lldb() ? "" : "b");
+  std::string reply(s.dialect().binary_mark);
   const std::string_view text = as_text(bytes);
   return reply.append(text.substr(0, fitting(text, s.shared.settings.packet_size - 1)));
 }

@@ -40,12 +40,11 @@ std::string answer(const Kernel& kernel, std::string_view line) {
 
 }  // namespace
 
-// gdb prints console packets as they come; lldb shows only the reply itself.
 Reply handle::monitor(State& s, Args args) {
   const auto line = unhex(args);
   if (!line) return fail(Errc::bad_request);
   const std::string text = answer(s.kernel(), *line);
-  if (s.lldb()) return text.empty() ? "OK" : hex(text);
+  if (!s.dialect().console_text) return text.empty() ? "OK" : hex(text);
   const std::size_t most = std::min(console_bytes, s.shared.settings.packet_size / 2 - 1);
   for (std::size_t at = 0; at < text.size(); at += most) s.send("O" + hex(std::string_view(text).substr(at, most)));
   return "OK";

@@ -27,12 +27,10 @@ Client guess_client(std::string_view features) {
 }
 
 bool offered(const Session::State& s, const Command& row) {
-  const Users user = s.lldb() ? Users::lldb : Users::gdb;
-  if (row.feature.empty() || (row.users != Users::both && row.users != user)) return false;
+  if (row.feature.empty() || (row.users != Users::both && row.users != s.dialect().users)) return false;
   if (row.feature == "multiprocess+") return s.multiprocess;
-  if (row.feature == "qXfer:exec-file:read+") return !s.shared.kernel_file().empty();
-  // gdb 16's way to read memory; lldb 19 takes the word for another format than it speaks.
-  return row.feature != "binary-upload+" || s.client == Client::gdb;
+  if (row.feature == "qXfer:exec-file:read+") return s.shared.has_kernel_file();
+  return row.feature != "binary-upload+" || s.dialect().binary_upload;
 }
 
 }  // namespace
@@ -53,9 +51,8 @@ namespace handle {
 Reply supported(State& s, Args args) {
   if (args.starts_with(':')) args.remove_prefix(1);
   if (s.client == Client::unknown) s.client = guess_client(args);
-  // lldb asks for it but drives one process only; its thread ids then go without.
   s.multiprocess = false;
-  each_feature(args, [&](std::string_view word) { s.multiprocess |= word == "multiprocess+" && !s.lldb(); });
+  each_feature(args, [&](std::string_view word) { s.multiprocess |= word == "multiprocess+" && s.dialect().multiprocess; });
   std::string reply = fmt::format("PacketSize={:x}", s.shared.settings.packet_size);
   for (const Command& row : commands())
     if (offered(s, row)) (reply += ';') += row.feature;
@@ -70,12 +67,15 @@ Reply start_no_ack(State& s, Args) {
 
 Reply ok(State&, Args) { return "OK"; }
 Reply unsupported(State&, Args) { return fail(Errc::unsupported); }
-Reply detach(State&, Args) { return "OK"; }
 
-// lldb waits for a stop reply and takes long without; gdb waits for nothing.
+Reply detach(State& s, Args) {
+  s.finished = s.dialect().detach_ends;
+  return "OK";
+}
+
 Reply kill(State& s, Args) {
   s.finished = true;
-  s.silent = !s.lldb();
+  s.silent = !s.dialect().kill_reply;
   return "X09";
 }
 
@@ -90,7 +90,7 @@ Reply offsets(State& s, Args) {
   std::optional<std::uint64_t> segment;
   if (const auto linked = s.shared.image_segment()) segment = *linked + slide;
   else if (const auto text = s.kernel().symbols().find("_text")) segment = text->address.raw;
-  return segment && s.client == Client::gdb ? fmt::format("TextSeg={:x}", *segment) : fmt::format("Text={0:x};Data={0:x};Bss={0:x}", slide);
+  return segment && s.dialect().segment_offset ? fmt::format("TextSeg={:x}", *segment) : fmt::format("Text={0:x};Data={0:x};Bss={0:x}", slide);
 }
 
 Reply features(State& s, Args args) {

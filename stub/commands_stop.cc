@@ -9,7 +9,10 @@
 namespace kvm::rsp {
 namespace {
 
-constexpr std::size_t stack_bytes = 128;  // sent along with each thread: saves lldb most reads of a backtrace
+// Sent along with each thread: its stack, so that a backtrace needs no further reads.  Linux aligns stacks to their size, most
+// often this; where it is less, the guard page or the dump's end cuts the rest off, or a neighbour's stack is sent too.
+constexpr std::uint64_t stack_size = 0x4000;
+constexpr std::string_view never_runs = "this is a crash dump, it cannot run";
 
 std::string description(const Kernel& kernel) {
   const std::string message = kernel.os().panic_message();
@@ -59,9 +62,9 @@ std::string thread_json(const Session::State& s, std::size_t index) {
     text += '"';
   }
   text += '}';
-  std::uint8_t stack[stack_bytes];
+  std::uint8_t stack[stack_size];
   const auto sp = registers.get(arch::Role::sp);
-  const auto got = sp ? s.kernel().read(VirtAddr{*sp}, stack) : Result<std::size_t>(0);
+  const auto got = sp ? s.kernel().read(VirtAddr{*sp}, {stack, stack_size - *sp % stack_size}) : Result<std::size_t>(0);
   if (got && *got) text += fmt::format(",\"memory\":[{{\"address\":{},\"bytes\":\"{}\"}}]", *sp, hex(as_text({stack, *got})));
   return text + '}';
 }
@@ -86,8 +89,9 @@ std::string thread_fields(Session::State& s, std::size_t index) {
 }  // namespace
 
 std::string stop_reply(Session::State& s) {
-  if (s.client == Client::gdb) return fmt::format("T05thread:{};", thread_id(s, s.threads()[0]));
-  return "T05" + thread_fields(s, 0) + (s.lldb() ? s.shared.lldb_stop.get([&] { return lldb_lists(s); }) : "");
+  const Dialect::Stop form = s.dialect().stop;
+  if (form == Dialect::Stop::brief) return fmt::format("T05thread:{};", thread_id(s, s.threads()[0]));
+  return "T05" + thread_fields(s, 0) + (form == Dialect::Stop::with_lists ? s.shared.lldb_stop.get([&] { return lldb_lists(s); }) : "");
 }
 
 namespace handle {
@@ -98,7 +102,8 @@ Reply stop_reason(State& s, Args) {
 }
 
 Reply resume(State& s, Args) {
-  if (s.client == Client::gdb) return fail(Errc::read_only, "this is a crash dump, it cannot run");
+  if (s.dialect().error_text) return fail(Errc::read_only, std::string(never_runs));
+  if (s.dialect().resume_text) s.send("O" + hex(std::string(never_runs) + "\n"));
   return stop_reply(s);
 }
 

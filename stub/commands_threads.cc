@@ -86,11 +86,9 @@ RegisterFile registers_of(const Kernel& kernel, const Thread& thread) {
   return RegisterFile(kernel.arch());
 }
 
-std::string thread_id(const Thread& thread, bool with_process) {
-  return with_process ? fmt::format("p{:x}.{:x}", gdb_pid, thread.id) : fmt::format("{:x}", thread.id);
+std::string thread_id(const Session::State& session, const Thread& thread) {
+  return session.multiprocess ? fmt::format("p{:x}.{:x}", session.dialect().pid, thread.id) : fmt::format("{:x}", thread.id);
 }
-
-std::string thread_id(const Session::State& session, const Thread& thread) { return thread_id(thread, session.multiprocess); }
 
 Result<std::size_t> parse_thread(const Session::State& session, std::string_view text) {
   if (text.starts_with('p')) {
@@ -98,7 +96,7 @@ Result<std::size_t> parse_thread(const Session::State& session, std::string_view
     const std::string_view process = text.substr(1, dot == text.npos ? dot : dot - 1);
     if (process != "-1") {
       const auto pid = parse_hex(process);
-      if (!pid || (*pid != 0 && *pid != session.pid())) return fail(Errc::bad_request);
+      if (!pid || (*pid != 0 && *pid != session.dialect().pid)) return fail(Errc::bad_request);
     }
     text = dot == text.npos ? "-1" : text.substr(dot + 1);  // a process alone means all its threads
   }
@@ -142,7 +140,7 @@ Reply current_thread(State& s, Args) { return "QC" + thread_id(s, s.thread()); }
 Reply attached(State&, Args) { return "1"; }
 
 Reply attach(State& s, Args args) {
-  if (parse_hex(args) != s.pid()) return fail(Errc::bad_request, "no such process");
+  if (parse_hex(args) != s.dialect().pid) return fail(Errc::bad_request, "no such process");
   return stop_reply(s);
 }
 

@@ -103,7 +103,7 @@ std::string to_packet(const Error& error, const Session::State& session) {
     case Errc::lost: code = "E0e"; break;  // EFAULT
     case Errc::not_found: code = "E45"; break;
     case Errc::read_only:
-      if (session.client == Client::gdb) return "E." + error.note;
+      if (session.dialect().error_text) return "E." + error.note;
       break;
     case Errc::bad_data: case Errc::io: case Errc::bad_request: break;
   }

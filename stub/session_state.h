@@ -8,14 +8,10 @@
 #include <vector>
 
 #include "engine/registers.h"
-#include "stub/commands.h"
+#include "stub/dialect.h"
 #include "stub/packet.h"
 
 namespace kvm::rsp {
-
-// The process that stands for the kernel.  lldb may look at the local process of that number, so it gets one that no
-// local process has.
-inline constexpr std::uint64_t gdb_pid = 1, lldb_pid = 0x10000000;
 
 struct Thread {
   std::uint64_t id = 0;  // unique, never 0 and never -1: those mean "any" and "all"
@@ -76,6 +72,7 @@ struct Shared::State {
   static constexpr std::string_view image_name = "/vmlinux.inquest", unwind_name = "/unwind.inquest";
   // What the client is told to open, under the name that file() knows or, when it can, by itself; empty: none.
   std::string kernel_file(), unwind_file();
+  bool has_kernel_file() const { return !kernel.vmlinux().empty() || (settings.image && kernel.os_missing().empty()); }
   std::string offered(const std::string& path, bool as_it_is) const;  // `as_it_is`: the bytes on disk will do
   std::optional<std::uint64_t> image_segment();  // link address of the vmlinux's first segment
 
@@ -101,12 +98,11 @@ struct Session::State {
   const Kernel& kernel() const { return shared.kernel; }
   const ThreadTable& threads() const { return shared.threads; }
   const Thread& thread() const { return shared.threads[selected]; }
-  std::uint64_t pid() const { return client == Client::lldb ? lldb_pid : gdb_pid; }
+  const Dialect& dialect() const { return dialects[static_cast<std::size_t>(client)]; }
   // Registers of one thread; the last asked for is kept.
   const RegisterFile& registers(std::size_t index);
   // A packet before the reply.
   void send(std::string_view body);
-  bool lldb() const { return client == Client::lldb; }
 
   Shared::State& shared;
   Trace trace;
@@ -132,14 +128,13 @@ struct Session::State {
 
 // "p1.2a" or "2a".
 std::string thread_id(const Session::State& session, const Thread& thread);
-std::string thread_id(const Thread& thread, bool with_process);
 // The thread of "2a", "p1.2a", "-1", "0", "p1.-1": the last three mean the selected one.
 Result<std::size_t> parse_thread(const Session::State& session, std::string_view text);
 // Takes lldb's ";thread:HEX;" off the end of a request's arguments; the selected thread when there is none.
 Result<std::size_t> take_thread_suffix(const Session::State& session, std::string_view& args);
 // One piece of a document: "m..." or, when it is the last, "l...".  `args` is "OFFSET,LENGTH".
 Reply piece(const Session::State& session, std::string_view document, std::string_view args);
-// "T05thread:..." for gdb, the long form for lldb.
+// Why the machine stopped, as the client wants to be told.
 std::string stop_reply(Session::State& session);
 
 }  // namespace kvm::rsp

@@ -55,12 +55,17 @@ TEST_CASE("resuming: an error for gdb, the stop again for everyone else") {
   Conversation gdb, lldb, unknown;
   gdb.as_gdb();
   lldb.as_lldb();
-  unknown.ask("QStartNoAckMode");
+  unknown.ask("qSupported:foo+");
   for (auto body : {"c", "s", "C05", "S05", "c1000", "vCont;c", "vCont;s:p1.2a;c"}) {
     CHECK(gdb.ask(body) == "E.this is a crash dump, it cannot run");
-    CHECK(lldb.ask(body).starts_with("T05thread:2a;name:bash;"));
+    const auto packets = lldb.ask_all(body);
+    REQUIRE(packets.size() == 2);
+    CHECK(packets[0] == "O" + hex("this is a crash dump, it cannot run\n"));
+    CHECK(packets[1].starts_with("T05thread:2a;name:bash;"));
     CHECK(lldb.ask(body).find("reason:exception;description:") != std::string::npos);
-    CHECK(unknown.ask(body).starts_with("T05thread:2a;"));
+    const auto stop = unknown.ask_all(body);
+    REQUIRE(stop.size() == 1);
+    CHECK(stop[0].starts_with("T05thread:2a;"));
   }
 }
 
@@ -89,6 +94,9 @@ TEST_CASE("goodbyes end only what they should") {
   CHECK(lldb.ask("k") == "X09");
   CHECK(lldb.session().finished());
   CHECK(lldb.ask("qC") == "(none)");
+  Conversation detached;
+  CHECK(detached.as_lldb().ask("D") == "OK");
+  CHECK(detached.session().finished());
 }
 
 TEST_CASE("many requests at once are answered in order, a bounded amount at a time") {
