@@ -15,6 +15,7 @@ constexpr Report table[] = {
     {"log", "", "The kernel log", log_text, log_json},
     {"symbol", "NAME|ADDRESS...", "Look up symbols by name or address", symbol_text, symbol_json},
     {"translate", "ADDRESS...", "Walk the page tables, level by level", translate_text, translate_json},
+    {"lldb-commands", "", "What an lldb without the plugin must be told", lldb_text, lldb_json},
 };
 
 }  // namespace

@@ -23,7 +23,7 @@ struct Report {
   Result<boost::json::value> (*json)(const Kernel&, Words);
 };
 
-std::span<const Report> reports();  // info, ps, modules, log, symbol, translate
+std::span<const Report> reports();  // info, ps, modules, log, symbol, translate, lldb-commands
 const Report* find_report(std::string_view name);
 
 // The bytes at `at`, sixteen to a line, with their characters.

@@ -42,7 +42,7 @@ function own(name) {
   if (layer == "image") return core || name ~ /^engine\/image\// || name ~ /^engine\/symbols\/(btf_entries|name_index|elf_file)\.h$/ ? "" : "the image is made of the engine core, engine/image/ and BTF"
   if (layer == "symbols") return core || name ~ /^engine\/symbols\// ? "" : "symbols include the engine core and engine/symbols/"
   if (layer == "stub") {
-    if (core || name ~ /^stub\// || name ~ /^engine\/(symbols\/elf_file|image\/cache)\.h$/) return ""
+    if (core || name ~ /^stub\// || name ~ /^engine\/(symbols\/(elf_file|cold_ranges)|image\/cache)\.h$/) return ""
     if (name ~ /^engine\/symbols\/(dwarf|debuginfod)\.h$/) return FILENAME == "stub/cli_open.cc" ? "" : "providers only in stub/cli_open.cc"
     return "stub includes stub/ and the public headers of the engine"
   }

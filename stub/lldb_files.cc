@@ -1,0 +1,129 @@
+// See lldb_files.h.
+#include "stub/lldb_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "engine/symbols/cold_ranges.h"
+
+namespace kvm::rsp {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint32_t sht_rel = 9, sht_rela = 4;
+
+fs::path cache_folder() {
+  const char* xdg = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  return (xdg && *xdg ? fs::path(xdg) : fs::path(home ? home : "/tmp") / ".cache") / "inquest" / "lldb";
+}
+
+Error file_error(const fs::path& path) { return {Errc::io, 0, path.string() + ": " + std::strerror(errno)}; }
+
+// A file under construction: gone unless it was completed.
+class NewFile {
+ public:
+  static Result<NewFile> create(const fs::path& path) {
+    const fs::path draft = path.string() + "." + std::to_string(getpid());
+    const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) return tl::unexpected(file_error(draft));
+    return NewFile(fd, draft, path);
+  }
+  NewFile(NewFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)), draft_(std::move(other.draft_)), path_(std::move(other.path_)) {}
+  ~NewFile() {
+    if (fd_ < 0) return;
+    close(fd_);
+    unlink(draft_.c_str());
+  }
+
+  Result<void> write(std::uint64_t at, Bytes bytes) {
+    while (!bytes.empty()) {
+      const ssize_t count = pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) return tl::unexpected(file_error(draft_));
+      at += static_cast<std::uint64_t>(count);
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+    return {};
+  }
+  Result<void> complete(std::uint64_t size) {
+    if (ftruncate(fd_, static_cast<off_t>(size)) != 0 || rename(draft_.c_str(), path_.c_str()) != 0) return tl::unexpected(file_error(path_));
+    close(std::exchange(fd_, -1));
+    return {};
+  }
+
+ private:
+  NewFile(int fd, fs::path draft, fs::path path) : fd_(fd), draft_(std::move(draft)), path_(std::move(path)) {}
+  int fd_;
+  fs::path draft_, path_;
+};
+
+// Everything but the relocations of a linked file, which nobody needs: they stay a hole.
+Result<void> copy(const ElfFile& elf, NewFile& out) {
+  std::vector<const ElfSection*> left_out;
+  for (const ElfSection& section : elf.sections())
+    if (elf.type() != elf::et_rel && (section.type == sht_rela || section.type == sht_rel) && !(section.flags & elf::shf_alloc))
+      left_out.push_back(&section);
+  std::ranges::sort(left_out, {}, &ElfSection::offset);
+  std::uint64_t at = 0;
+  for (const ElfSection* section : left_out) {
+    if (section->offset < at || section->size > elf.file().size() || section->offset > elf.file().size() - section->size) continue;
+    TRY(out.write(at, elf.file().view(at, section->offset - at)));
+    at = section->offset + section->size;
+  }
+  return out.write(at, elf.file().view(at));
+}
+
+Result<void> make_copy(const ElfFile& elf, const std::vector<Blank>& blanks, const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  if (error) return fail(Errc::io, path.parent_path().string() + ": " + error.message());
+  NewFile out = TRY(NewFile::create(path));
+  TRY(copy(elf, out));
+  for (const Blank& blank : blanks) TRY(out.write(blank.offset, std::vector<std::uint8_t>(blank.size)));
+  return out.complete(elf.file().size());
+}
+
+std::string usable(const std::string& path) { return file_for_lldb(path).value_or(path); }
+
+}  // namespace
+
+Result<std::string> file_for_lldb(const std::string& path) {
+  const ElfFile elf = TRY(ElfFile::open(path));
+  const std::string id = elf.build_id();
+  if (id.empty()) return path;  // a copy could not be told from another build's
+  const fs::path made = cache_folder() / id / fs::path(path).filename();
+  std::error_code error;
+  if (fs::file_size(made, error) == elf.file().size() && !error) return made.string();
+  const std::vector<Blank> blanks = cold_ranges(elf);
+  if (blanks.empty()) return path;
+  TRY(make_copy(elf, blanks, made));
+  return made.string();
+}
+
+std::vector<LldbFile> files_for_lldb(const Kernel& kernel) {
+  std::vector<LldbFile> files;
+  if (!kernel.vmlinux().empty()) files.push_back({usable(kernel.vmlinux()), {}});
+  if (const auto& modules = kernel.modules())
+    for (const Module& module : *modules)
+      if (const std::string path = kernel.module_file(module); !path.empty()) files.push_back({usable(path), module.sections});
+  return files;
+}
+
+std::string lldb_word(std::string_view text) {
+  std::string word = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') word += '\\';
+    word += c;
+  }
+  return word + '"';
+}
+
+}  // namespace kvm::rsp
