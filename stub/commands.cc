@@ -42,6 +42,7 @@ constexpr Command table[] = {
     {"s", handle::resume},
     {"S", handle::resume},
     {"vCont;", handle::resume},
+    {"vCont?", handle::resume_actions, Users::both, none},
 
     // Registers
     {"qXfer:features:read:", handle::features, Users::both, any, "qXfer:features:read+"},

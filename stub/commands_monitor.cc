@@ -44,7 +44,6 @@ Reply handle::monitor(State& s, Args args) {
   const auto line = unhex(args);
   if (!line) return fail(Errc::bad_request);
   const std::string text = answer(s.kernel(), *line);
-  if (!s.dialect().console_text) return text.empty() ? "OK" : hex(text);
   const std::size_t most = std::min(console_bytes, s.shared.settings.packet_size / 2 - 1);
   for (std::size_t at = 0; at < text.size(); at += most) s.send("O" + hex(std::string_view(text).substr(at, most)));
   return "OK";

@@ -107,6 +107,8 @@ Reply resume(State& s, Args) {
   return stop_reply(s);
 }
 
+Reply resume_actions(State& s, Args) { return std::string(s.dialect().actions); }
+
 Reply thread_stop(State& s, Args args) {
   const std::size_t index = TRY(parse_thread(s, args));
   return (crashed(s, index) ? "T05" : "T00") + thread_fields(s, index);

@@ -16,9 +16,9 @@ struct Dialect {
   bool segment_offset = false;         // is told where the image's first segment is; else the slide of text, data and bss
   enum class Stop : std::uint8_t { brief, full, with_lists };
   Stop stop = Stop::full;              // what a stop reply says: full has name, registers, reason; the lists are of threads
+  std::string_view actions = "";       // the answer to `vCont?`: lldb's `finish` needs it, gdb does with `c` and `s`
   bool error_text = false;             // a wish to go on or to write is refused in words; else it is the stop again, or a number
   bool resume_text = false;            // the words stand before that stop, as the process's output
-  bool console_text = true;            // `monitor` prints console packets as they come; else the reply itself is the text
   bool kill_reply = false;             // waits for an answer to `k`
   bool detach_ends = false;            // `D` ends the conversation
 };
@@ -28,7 +28,7 @@ inline constexpr Dialect dialects[] = {
     {},
     {.binary_upload = true, .segment_offset = true, .stop = Dialect::Stop::brief, .error_text = true},
     {.users = Users::lldb, .pid = 0x10000000, .multiprocess = false, .binary_mark = "", .empty_read = true,
-     .stop = Dialect::Stop::with_lists, .resume_text = true, .console_text = false, .kill_reply = true, .detach_ends = true},
+     .stop = Dialect::Stop::with_lists, .actions = "vCont;c;C;s;S", .resume_text = true, .kill_reply = true, .detach_ends = true},
 };
 
 }  // namespace kvm::rsp

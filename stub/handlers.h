@@ -19,7 +19,7 @@ Reply select_thread(State&, Args), is_alive(State&, Args), current_thread(State&
 Reply first_threads(State&, Args), next_threads(State&, Args), thread_text(State&, Args), thread_list(State&, Args);
 
 // commands_stop.cc
-Reply stop_reason(State&, Args), resume(State&, Args), thread_stop(State&, Args), threads_json(State&, Args);
+Reply stop_reason(State&, Args), resume(State&, Args), resume_actions(State&, Args), thread_stop(State&, Args), threads_json(State&, Args);
 
 // commands_registers.cc
 Reply read_registers(State&, Args), read_register(State&, Args), write(State&, Args);

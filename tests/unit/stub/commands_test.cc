@@ -187,7 +187,8 @@ TEST_CASE("monitor prints the reports") {
   CHECK(unhex(c.ask_all("qRcmd,")[0].substr(1))->find("translate ADDRESS...") != std::string::npos);
   Conversation lldb;
   lldb.as_lldb();
-  CHECK(unhex(lldb.ask("qRcmd," + hex("modules")))->find("dummy_mod") != std::string::npos);
+  CHECK(unhex(lldb.ask_all("qRcmd," + hex("modules"))[0].substr(1))->find("dummy_mod") != std::string::npos);
+  CHECK(lldb.ask("vCont?") == "vCont;c;C;s;S");
 }
 
 TEST_CASE("lldb's documents") {
