@@ -18,6 +18,17 @@ struct Match {
 inline constexpr Match always{0, 0};
 inline constexpr Match never{0, 1};
 
+// Holds when either test does.
+struct Rule {
+  Match one = always, other = never;
+  constexpr bool operator()(std::uint64_t entry) const { return one(entry) || other(entry); }
+};
+
+// Which accesses an entry allows.
+struct Rights {
+  Rule write, execute, user;
+};
+
 // One level of a page table.  `shift` and `bits` say which address bits index it.
 struct Level {
   std::uint8_t shift, bits;
@@ -32,6 +43,11 @@ enum class Halves : std::uint8_t {
   one_root_unsigned,  // 32-bit machines, s390: all addresses below 2^va_bits
 };
 
+// Addresses that the processor translates without tables.
+struct Window {
+  std::uint64_t first, last, phys;
+};
+
 struct PagingMode {
   std::string_view name;  // "4-level", "sv48", "4k-48"
   std::uint8_t entry_bytes;
@@ -40,12 +56,23 @@ struct PagingMode {
   std::uint64_t frame_mask;         // entry bits that hold the page frame ...
   std::uint8_t frame_shift;         // ... shifted left by this (RISC-V: 2)
   std::span<const Level> levels;    // root first
-  Match write, execute, user;       // must hold at every level to allow the access
-  // Where mask and shift do not say it: LPA2, PSE-36, Svnapot.  Null for most.
+  Rights page;                      // what a page's entry allows, ...
+  Rights table = {};                // ... unless the entry of a table above it forbids it
+  // Where mask and shift do not say it: LPA2, PSE-36.  Null for most.
   std::uint64_t (*frame)(std::uint64_t entry, const Level&) = nullptr;
   // An entry that means nothing to the processor, but behind which the operating system keeps a page (PROT_NONE, NUMA
   // hinting): the entry as it would be, or 0.  Null for none.
   std::uint64_t (*held)(std::uint64_t entry) = nullptr;
+  // log2 of the size of the page where it is larger than the level's: the entries for its parts are all alike (Svnapot, Arm's
+  // supersections).  Null for most.
+  std::uint8_t (*page_shift)(std::uint64_t entry, const Level&) = nullptr;
+  // Whether the table behind an entry is long enough for an index (s390).  Null: all tables are full.
+  bool (*in_table)(std::uint64_t entry, std::uint64_t index) = nullptr;
+  Match root = always;              // what the first entry of every root table is like, where that tells modes apart
+  std::uint64_t upper_first = 0;    // start of the upper half where that is not the top of the address space (Power)
+  std::span<const Window> windows = {};
+
+  constexpr std::uint64_t page_bytes() const { return std::uint64_t{1} << levels.back().shift; }
 };
 
 enum class Role : std::uint8_t { none, pc, sp, fp, ra, flags };
@@ -75,29 +102,27 @@ struct CpuNote {
   std::span<const NoteField> fields;
 };
 
-// How a task that is not running keeps its registers.  `path` leads from the OS's thread record to the frame;
-// `record` names the frame's type, empty when the members are reached from the thread record itself.
+// How a task that is not running keeps its registers.  `path` leads from the OS's thread record to the frame; `record` names
+// the type of what lies there, or `offset` bytes behind it; empty when the members are reached from the thread record itself.
 struct SavedRegister {
   std::string_view reg, member;
+  std::uint16_t word_at = 0;  // of the frame, where there is no member
 };
 struct SavedFrame {
   std::string_view os;      // "linux", "freebsd"
   std::string_view path;    // "thread.sp": a pointer in the task record to the frame
   std::string_view record;  // "inactive_task_frame"
   std::span<const SavedRegister> regs;
-  bool sp_is_frame_end;     // the stack pointer is the address just above the frame
+  bool sp_is_frame_end = false;  // the stack pointer is the address just above the frame
+  std::uint16_t offset = 0;
 };
 
-// Where a CPU's own state tells what VMCOREINFO does not: the root of the page tables and the trap table.
+// Where a CPU's own state tells what VMCOREINFO does not: the root of the page tables.
 struct CpuRoot {
   std::string_view root_register;   // "cr3"
-  std::uint64_t root_mask;          // bits of it that are the table's address
-  std::string_view mode_register;   // "cr4": (value & mode_mask) != 0 selects paging[1]
-  std::uint64_t mode_mask;
-  std::string_view trap_register;   // "idt_base": address of the trap table
-  std::uint16_t trap_bytes;         // how much of it `trap_handler` wants
-  std::uint64_t (*trap_handler)(std::span<const std::uint8_t> table);  // address of the first handler
-  std::span<const std::string_view> trap_symbols;                      // that handler's names, newest first
+  std::uint64_t root_mask = 0;      // bits of it that are the table's address
+  std::string_view mode_register;   // "cr4": its bits in mode_mask are the number of the paging mode
+  std::uint64_t mode_mask = 0;
 };
 
 // How Linux's ORC unwind tables number the registers that a frame is found from.
@@ -118,16 +143,21 @@ struct InterruptFrame {
   std::string_view call_prefix;             // of the names of code that saves it on a system call
 };
 
-// Facts that a Linux kernel of this processor hard-wires, and the names under which it tells the rest.
+// Facts that a Linux kernel of this processor hard-wires, and the names under which it tells the rest.  The image lies at a
+// constant distance from its physical place: virtual = physical + distance.
 struct LinuxLayout {
-  std::uint64_t image_base;    // virtual address that lies at physical phys_base
-  std::uint64_t image_size;    // the window in which the image can lie, KASLR included
-  std::uint64_t image_align;   // the image's physical and virtual start are multiples of this
-  std::uint64_t image_offset;  // default link address of _text, above image_base
+  // Virtual addresses of which one lies at physical phys_base; several where a kernel's builder chooses.  None: the image can
+  // be anywhere, and phys_base is where its first byte lies.
+  std::span<const std::uint64_t> image_bases;
+  std::uint64_t image_size = 0;    // with one base, the window in which there is nothing but the image, KASLR included; 0: none
+  std::uint64_t image_align = 0;   // the image's physical start is a multiple of this
+  std::uint64_t image_offset = 0;  // default link address of _text, above its base
+  // Where nobody tells phys_base: 0, or the start of RAM.
+  enum class Physical : std::uint8_t { zero, ram } physical = Physical::zero;
   std::span<const std::string_view> root_symbols;  // of the kernel's root table
-  std::string_view phys_base_key, mode_key, clear_key;  // in VMCOREINFO; mode_key's value indexes paging
-  std::string_view direct_map_symbol;              // variable that holds the direct map's start
-  std::span<const std::uint64_t> direct_map_bases;  // where there is no such variable, by paging mode
+  // In VMCOREINFO.  mode_key's value indexes paging; va_bits_key's value, or 64 less unused_bits_key's, is a mode's va_bits.
+  std::string_view phys_base_key, distance_key, mode_key, va_bits_key, unused_bits_key, clear_key;
+  std::string_view distance_symbol;                // variable that holds the distance
   std::span<const std::string_view> per_cpu_registers;  // that can hold a CPU's per-CPU base
   CpuRoot cpu;
   std::span<const OrcNumbering> orc;  // every numbering that there was; empty: no ORC on this processor
@@ -143,6 +173,7 @@ struct Arch {
   std::uint8_t pointer_bytes;
   std::endian endian;
   std::uint32_t page_size;     // smallest
+  std::endian entry_order = endian;  // of page-table entries
   std::span<const PagingMode> paging;
   std::span<const Register> registers;
   std::span<const CpuNote> notes;

@@ -3,6 +3,7 @@ show the same memory."""
 
 import dataclasses
 import hashlib
+import mmap
 import os
 import re
 import tempfile
@@ -52,6 +53,10 @@ CRASHES = {crash.name: crash for crash in [
   Crash("qemu5", cpu=FIVE_LEVELS, smp=4, append="offline=1", dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump", "raw.img")),
   # Page-table isolation: a user task's root is one of two.
   Crash("qemu5-nonote", cpu=FIVE_LEVELS, note=False, append="pti=on", dumps=("nonote.elf", "nonote.kdump")),
+  # pauth-impdef: signatures of return addresses by an algorithm that is quick to emulate.
+  Crash("qemu", kernels=("arm64-6.1", "arm64-6.12", "arm64-6.12-16k"), cpu="max,pauth-impdef=on",
+        dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
+  Crash("nonote", kernels=("arm64-6.1",), cpu="cortex-a72", note=False, dumps=("nonote.elf",)),
 ]}
 
 
@@ -74,12 +79,12 @@ def make(crash, kernel, programs, output):
     guest.make_initrd(initrd, kernel, programs, crash.kexec)
     arguments = [
       "-cpu", crash.cpu, "-m", str(crash.memory), "-smp", str(crash.smp), "-kernel", kernel.image, "-initrd", initrd,
-      "-append", f"console=ttyS0 {crash.append}",
+      "-append", f"console={kernel.platform.console} {crash.append}",
     ]
     if crash.kexec:
-      dump_by_kexec(arguments, folder, work)
+      dump_by_kexec(kernel.platform, arguments, folder, work)
     else:
-      dump_by_qemu(crash, arguments, folder, work)
+      dump_by_qemu(kernel.platform, crash, arguments, folder, work)
     os.rename(os.path.join(work, "console.log"), os.path.join(folder, "console.log"))
     with open(os.path.join(folder, "recipe"), "w", encoding="ascii") as file:
       file.write(crash.recipe(kernel.release))
@@ -89,11 +94,11 @@ def make(crash, kernel, programs, output):
     os.rename(folder, output)
 
 
-def dump_by_qemu(crash, arguments, folder, work):
+def dump_by_qemu(platform, crash, arguments, folder, work):
   arguments += ["-action", "panic=none,shutdown=pause"]
   if crash.note:
     arguments += ["-device", "vmcoreinfo"]
-  with Machine(work, arguments) as machine:
+  with Machine(platform, work, arguments) as machine:
     # Its last line: the log in memory is then complete, and the other CPUs have stopped.
     machine.wait_for_console("end Kernel panic", 300)
     machine.qmp("stop")
@@ -103,6 +108,8 @@ def dump_by_qemu(crash, arguments, folder, work):
         machine.qmp("pmemsave", val=0, size=crash.memory << 20, filename=path)
       else:
         machine.qmp("dump-guest-memory", **{"paging": False, **QEMU_DUMPS[name], "protocol": "file:" + path})
+    if not platform.debug_port:
+      find_output(os.path.join(folder, crash.dumps[0]), os.path.join(work, "debugcon"))
     split_truth(work, os.path.join(folder, "truth"))
     ask_machine(machine, os.path.join(folder, "truth"))
 
@@ -121,20 +128,29 @@ def ask_machine(machine, truth):
         file.write(f"0x{address} {physical} {name}\n")
 
 
-def dump_by_kexec(arguments, folder, work):
+def dump_by_kexec(platform, arguments, folder, work):
   disk = os.path.join(work, "disk")
   with open(disk, "wb") as file:
     file.truncate(3 << 30)
   run("mke2fs", "-q", "-t", "ext4", disk)
   # NVMe, because Debian's cloud kernels have it built in.
   arguments += ["-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe", "-device", "nvme,drive=disk,serial=1"]
-  with Machine(work, arguments) as machine:
+  with Machine(platform, work, arguments) as machine:
     machine.wait_for_console("end of saving", 600)
     machine.wait_for_exit(30)
   split_truth(work, os.path.join(folder, "truth"))
   run("debugfs", "-R", f"rdump / {folder}", disk)
   os.rmdir(os.path.join(folder, "lost+found"))
   variants.make_on_host(folder)
+
+
+def find_output(dump, output):
+  """What truth.c printed into its memory, out of an ELF dump (guest/output.h)."""
+  with open(dump, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+    pages = {int(page[1], 16): memory[page.end():page.end() + int(page[2], 16)]
+             for page in re.finditer(rb"@@PAGE ([0-9a-f]{8}) ([0-9a-f]{4})\0", memory)}
+  with open(output, "wb") as file:
+    file.write(b"".join(pages[number] for number in sorted(pages)))
 
 
 def split_truth(work, folder):

@@ -1,5 +1,6 @@
 """Debian's packages: the programs we run, and the kernels we crash (downloaded and unpacked, never installed)."""
 
+import functools
 import os
 import re
 import shutil
@@ -8,33 +9,30 @@ import sys
 import tempfile
 import threading
 
-# Which package's dependency names today's kernel of a series.  The numbers move with security updates.
-SERIES = {
-  "6.1": "linux-image-cloud-amd64-dbg",
-  "6.12": "linux-image-6.12-cloud-amd64-dbg",
-}
+from platforms import PLATFORMS
 
-# In an order in which insmod finds each one's dependencies.
-MODULES = ["libcrc32c", "loop", "dummy", "qemu_fw_cfg"]
+# Which package's dependency names today's kernel of a series, and of which architecture it is.  The numbers move with
+# security updates.
+SERIES = {
+  "6.1": ("linux-image-cloud-amd64-dbg", "amd64"),
+  "6.12": ("linux-image-6.12-cloud-amd64-dbg", "amd64"),
+  "arm64-6.1": ("linux-image-cloud-arm64-dbg", "arm64"),
+  "arm64-6.12": ("linux-image-6.12-cloud-arm64-dbg", "arm64"),
+  "arm64-6.12-16k": ("linux-image-6.12-arm64-16k-dbg", "arm64"),
+}
+NATIVE = "amd64"
 
 PROGRAMS = {
-  "qemu-system-x86_64": "qemu-system-x86",
   "makedumpfile": "makedumpfile",
   "kexec": "kexec-tools",
-  "gcc": "gcc",
   "cpio": "cpio",
   "mke2fs": "e2fsprogs",
   "debugfs": "e2fsprogs",
 }
 FILES = {
-  "/usr/lib/x86_64-linux-gnu/libc.a": "libc6-dev",
   "/usr/lib/x86_64-linux-gnu/libsnappy.so.1": "libsnappy1v5",
   "/usr/lib/x86_64-linux-gnu/libzstd.so.1": "libzstd1",
 }
-
-_update_once = threading.Lock()
-_updated = False
-
 
 class Missing(Exception):
   """Something this machine cannot provide; the text says what to do."""
@@ -52,21 +50,25 @@ def run(*command, **options):
   return done.stdout
 
 
-def is_static_busybox():
-  """Debian has two busybox packages, of which the guest (it has no libraries) needs the static one."""
-  busybox = shutil.which("busybox")
-  return busybox and subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode != 0
+def is_static(program):
+  return subprocess.run(["ldd", program], capture_output=True, check=False).returncode != 0
 
 
 def find_program(name):
   return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def need():
-  """Installs the packages of PROGRAMS and FILES that are missing, or says how."""
+def need(platforms):
+  """Installs the packages of PROGRAMS, FILES and the platforms that are missing, or says how."""
   packages = {package for program, package in PROGRAMS.items() if not find_program(program)}
   packages |= {package for path, package in FILES.items() if not os.path.exists(path)}
-  if not is_static_busybox():
+  for platform in platforms:
+    if not find_program(platform.qemu):
+      packages.add(platform.package)
+    if not find_program(platform.compiler) or not has_libc(platform.compiler):
+      packages.update(platform.compiler_packages)
+  # Debian has two busybox packages, of which the guest (it has no libraries) needs the static one.
+  if not find_program("busybox") or not is_static(find_program("busybox")):
     packages.add("busybox-static")
   if not packages:
     return
@@ -74,49 +76,69 @@ def need():
   if os.geteuid() != 0:
     raise Missing(f"please run: sudo apt-get install {' '.join(packages)}")
   say(f"installing {' '.join(packages)}")
-  update_lists()
+  NATIVE_APT.update()
   run("apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "--no-install-recommends", *packages,
       env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 
-def update_lists():
-  global _updated
-  with _update_once:
-    if not _updated and os.geteuid() == 0:
-      run("apt-get", "update")
-    _updated = True
+def has_libc(compiler):
+  return os.path.isabs(run(compiler, "-print-file-name=libc.a").decode().strip())
 
 
-def known_release(series):
-  """uname -r of a series' kernel according to apt's lists, or None."""
-  depends = subprocess.run(["apt-cache", "depends", SERIES[series]], capture_output=True, text=True, check=False).stdout
-  found = re.search(r"Depends: linux-image-(\S+)-dbg", depends)
-  return found and found[1]
+class Apt:
+  """The archive's packages of one architecture.  A foreign one's lists are ours, so that dpkg need not know of it."""
 
-
-def newest_release(series):
-  release = known_release(series)
-  if not release:
-    update_lists()
-    release = known_release(series)
-  if not release:
-    raise Missing(f"apt knows no {SERIES[series]}: is this Debian 12, and has apt-get update been run?")
-  return release
-
-
-def unpack(package, patterns, into):
-  """Downloads a package and extracts the members that match; the package itself is not kept."""
-  with tempfile.TemporaryDirectory(dir=into, prefix=".deb-") as folder:
+  def __init__(self, architecture, state=None):
+    self._options = []
+    self._may_update = state is not None or os.geteuid() == 0
+    self._once = threading.Lock()
+    self._updated = False
+    self._lists = state and os.path.join(state, "lists")
+    if state:
+      os.makedirs(os.path.join(self._lists, "partial"), exist_ok=True)
+      os.makedirs(os.path.join(state, "archives", "partial"), exist_ok=True)
+      with open(os.path.join(state, "status"), "w", encoding="ascii"):
+        pass
+      settings = {"APT::Architecture": architecture, "APT::Architectures": architecture, "Dir::State::Lists": self._lists,
+                  "Dir::State::status": os.path.join(state, "status"), "Dir::Cache": state}
+      self._options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     if os.geteuid() == 0:
-      download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", package]
-    else:
-      download = ["apt-get", "download", package]
-    run(*download, cwd=folder)
-    deb = os.path.join(folder, os.listdir(folder)[0])
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as source:
-      subprocess.run(["tar", "-x", "-C", into, "--wildcards", *patterns], stdin=source.stdout, check=True)
-    if source.returncode:
-      raise RuntimeError(f"{package}: bad archive")
+      self._options += ["-o", "APT::Sandbox::User=root"]
+
+  def update(self):
+    with self._once:
+      if not self._updated and self._may_update:
+        # Of a foreign architecture one suite may be missing: what the others have is enough.
+        subprocess.run(["apt-get", *self._options, "update"], stdin=subprocess.DEVNULL, capture_output=True, check=not self._lists)
+      self._updated = True
+
+  def _known_release(self, package):
+    depends = subprocess.run(["apt-cache", *self._options, "depends", package], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"Depends: linux-image-(\S+)-dbg", depends)
+    return found and found[1]
+
+  def newest_release(self, package):
+    """uname -r of the kernel that a package's dependency names."""
+    release = self._known_release(package)
+    if not release:
+      self.update()
+      release = self._known_release(package)
+    if not release:
+      raise Missing(f"apt knows no {package}: is this Debian 12, and has apt-get update been run?")
+    return release
+
+  def unpack(self, package, patterns, into):
+    """Downloads a package and extracts the members that match; the package itself is not kept."""
+    with tempfile.TemporaryDirectory(dir=into, prefix=".deb-") as folder:
+      run("apt-get", *self._options, "download", package, cwd=folder)
+      deb = os.path.join(folder, os.listdir(folder)[0])
+      with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as source:
+        subprocess.run(["tar", "-x", "-C", into, "--wildcards", *patterns], stdin=source.stdout, check=True)
+      if source.returncode:
+        raise RuntimeError(f"{package}: bad archive")
+
+
+NATIVE_APT = Apt(NATIVE)
 
 
 class Kernel:
@@ -124,7 +146,10 @@ class Kernel:
 
   def __init__(self, cache, series):
     self.series = series
+    self.package, self.architecture = SERIES[series]
+    self.platform = PLATFORMS[self.architecture]
     self.folder = os.path.join(cache, series)
+    self._cache = cache
 
   @property
   def release(self):
@@ -136,6 +161,16 @@ class Kernel:
 
   def path(self, *names):
     return os.path.join(self.folder, *names)
+
+  @functools.cached_property
+  def apt(self):
+    if self.architecture == NATIVE:
+      return NATIVE_APT
+    return Apt(self.architecture, os.path.join(self._cache, f".apt-{self.series}"))
+
+  @property
+  def busybox(self):
+    return find_program("busybox") if self.architecture == NATIVE else self.path("bin/busybox")
 
   @property
   def image(self):
@@ -153,7 +188,7 @@ class Kernel:
     """Makes the folder, for today's release; whatever was made from an older one goes."""
     os.makedirs(os.path.dirname(self.folder), exist_ok=True)
     try:
-      if newest_release(self.series) == self.release:
+      if self.apt.newest_release(self.package) == self.release:
         return
     except Missing:
       if self.release:  # no network, but we have one
@@ -165,7 +200,7 @@ class Kernel:
       try:
         release = self.unpack_image(new)
       except RuntimeError:
-        update_lists()  # the archive has moved on since apt's lists were read: that version is gone
+        self.apt.update()  # the archive has moved on since apt's lists were read: that version is gone
         release = self.unpack_image(new)
       with open(os.path.join(new, "release"), "w", encoding="ascii") as file:
         file.write(release + "\n")
@@ -174,8 +209,11 @@ class Kernel:
       os.rename(new, self.folder)
 
   def unpack_image(self, into):
-    release = newest_release(self.series)
-    unpack(f"linux-image-{release}", [f"./boot/*-{release}"] + [f"*/{name}.ko*" for name in MODULES], into)
+    release = self.apt.newest_release(self.package)
+    patterns = [f"./boot/*-{release}"] + [f"*/{name}.ko*" for name in self.platform.modules]
+    self.apt.unpack(f"linux-image-{release}", patterns, into)
+    if self.architecture != NATIVE:
+      self.apt.unpack("busybox-static", ["./bin/busybox"], into)
     return release
 
   @property
@@ -185,8 +223,8 @@ class Kernel:
   def fetch_debug(self):
     """Debug files under usr/lib/debug, as the package lays them out, and the link `vmlinux` to the kernel's."""
     with tempfile.TemporaryDirectory(dir=self.folder, prefix=".debug-") as temporary:
-      patterns = [f"./usr/lib/debug/boot/vmlinux-{self.release}"] + [f"./usr/lib/debug/lib/*/{name}.ko*" for name in MODULES]
-      unpack(f"linux-image-{self.release}-dbg", patterns, temporary)
+      patterns = [f"./usr/lib/debug/boot/vmlinux-{self.release}"] + [f"./usr/lib/debug/lib/*/{name}.ko*" for name in self.platform.modules]
+      self.apt.unpack(f"linux-image-{self.release}-dbg", patterns, temporary)
       shutil.rmtree(self.path("usr"), ignore_errors=True)
       os.rename(os.path.join(temporary, "usr"), self.path("usr"))
     os.symlink(f"usr/lib/debug/boot/vmlinux-{self.release}", self.path("vmlinux"))

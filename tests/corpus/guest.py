@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 
-from debian import MODULES, find_program, run
+from debian import find_program, run
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest")
 
@@ -21,22 +21,24 @@ def recipe():
   return digest.hexdigest()
 
 
-def compile_programs(folder):
-  os.makedirs(folder, exist_ok=True)
-  for name in ["tasks", "truth"]:
-    run("gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-o", os.path.join(folder, name),
-        os.path.join(SOURCES, name + ".c"))
+def compile_programs(folder, platforms):
+  """tasks and truth of each platform, in a folder named after its compiler."""
+  for platform in platforms:
+    os.makedirs(os.path.join(folder, platform.compiler), exist_ok=True)
+    for name in ["tasks", "truth"]:
+      run(platform.compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-static", *platform.flags, "-o",
+          os.path.join(folder, platform.compiler, name), os.path.join(SOURCES, name + ".c"))
 
 
 class Root:
   """A root file system in the making."""
 
-  def __init__(self, init):
+  def __init__(self, init, busybox):
     self.folder = tempfile.mkdtemp(prefix="inquest-root-")
     for name in ["bin", "dev", "proc", "sys"]:
       os.mkdir(os.path.join(self.folder, name))
     self.add("/init", os.path.join(SOURCES, init), 0o755)
-    self.add("/bin/busybox", find_program("busybox"), 0o755)
+    self.add("/bin/busybox", busybox, 0o755)
 
   def add(self, inside, source, mode=0o644):
     target = self.folder + inside
@@ -62,13 +64,13 @@ class Root:
 
 def make_initrd(output, kernel, programs, kexec):
   """The initramfs of a crash.  With kexec it holds, as files, the capture kernel and its initramfs."""
-  root = Root("init")
-  for name in MODULES:
+  root = Root("init", kernel.busybox)
+  for name in kernel.platform.modules:
     root.add(f"/modules/{name}.ko", kernel.module(name))
   for name in ["tasks", "truth"]:
-    root.add("/" + name, os.path.join(programs, name), 0o755)
+    root.add("/" + name, os.path.join(programs, kernel.platform.compiler, name), 0o755)
   if kexec:
-    capture = Root("init.capture")
+    capture = Root("init.capture", kernel.busybox)
     capture.add_program("makedumpfile")
     capture.pack(root.folder + "/capture.initrd")
     root.add_program("kexec")

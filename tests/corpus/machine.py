@@ -9,19 +9,21 @@ import time
 
 
 class Machine:
-  """Runs from construction to close().  `folder` gets console.log (the kernel's console) and debugcon (truth.c's output)."""
+  """Runs from construction to close().  `folder` gets console.log (the kernel's console) and, where the platform has a debug
+  port, debugcon (truth.c's output)."""
 
-  def __init__(self, folder, arguments):
+  def __init__(self, platform, folder, arguments):
     self.console = os.path.join(folder, "console.log")
     self.log = os.path.join(folder, "qemu.log")
     # Not in `folder`: a socket's path is limited to 108 bytes.
     self._sockets = tempfile.TemporaryDirectory(prefix="inquest-qmp-")
     self._path = os.path.join(self._sockets.name, "qmp")
     command = [
-      "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-display", "none", "-nodefaults", "-no-reboot",
-      "-serial", f"file:{self.console}", "-debugcon", f"file:{os.path.join(folder, 'debugcon')}",
-      "-qmp", f"unix:{self._path},server=on,wait=off", *arguments,
+      platform.qemu, "-accel", "tcg,thread=multi", "-display", "none", "-nodefaults", "-no-reboot",
+      "-serial", f"file:{self.console}", "-qmp", f"unix:{self._path},server=on,wait=off", *platform.machine, *arguments,
     ]
+    if platform.debug_port:
+      command += ["-debugcon", f"file:{os.path.join(folder, 'debugcon')}"]
     with open(self.log, "wb") as log:
       self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     self._monitor = None

@@ -164,7 +164,7 @@ static void known_registers(void) {
   mprotect(hidden, 4096, PROT_NONE);
 
   // 4 MB of 2 MB pages (if the guest has them): each 4 KB starts with its own address.
-  const uintptr_t huge = 0x200000000;
+  const uintptr_t huge = (uintptr_t)(sizeof(void*) == 8 ? 0x200000000ull : 0x20000000ull);
   madvise(map_at(huge, 4 << 20), 4 << 20, MADV_HUGEPAGE);
   for (uintptr_t page = huge; page < huge + (4 << 20); page += 4096) *(uintptr_t*)page = page;
 

@@ -2,9 +2,7 @@
 // Usage: truth SETTLE-SECONDS.
 //
 // Nothing may change between what is printed and the crash.  So this is one process that never forks,
-// and it does not print through a driver: it writes to QEMU's debug port (-debugcon), which costs the
-// kernel no interrupt, no lock and no worker, and is fast enough for all of /proc/kallsyms.
-// What is printed: README.md, "Ground truth".
+// and it does not print through a driver (output.h).  What is printed: README.md, "Ground truth".
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -13,19 +11,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/io.h>
 #include <sys/klog.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum { debug_port = 0xe9, max_tasks = 16384 };
+#include "output.h"
+
+enum { max_tasks = 16384 };
 
 static struct {
   int tgid, tid;
 } tasks[max_tasks];
 static int task_count;
-
-static void put(const void* bytes, size_t count) { outsb(debug_port, bytes, count); }
 
 __attribute__((format(printf, 1, 2))) static void say(const char* format, ...) {
   char line[512];
@@ -190,7 +187,7 @@ static void print_log(void) {
 }
 
 int main(int argc, char** argv) {
-  if (ioperm(debug_port, 1, 1)) return 1;
+  if (open_output()) return 1;
   int sysrq = open("/proc/sysrq-trigger", O_WRONLY);
 
   print_machine();

@@ -1,0 +1,25 @@
+"""The machines that guests are, by Debian's names of their architectures."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Platform:
+  qemu: str  # the program ...
+  package: str  # ... and what it comes with
+  console: str
+  compiler: str
+  compiler_packages: tuple
+  machine: tuple = ()  # arguments that QEMU always gets
+  modules: tuple = ("libcrc32c", "loop", "dummy")  # in an order in which insmod finds each one's dependencies
+  flags: tuple = ()  # of the compiler
+  debug_port: bool = False  # guest/output.h: where truth.c prints
+
+
+PLATFORMS = {
+  "amd64": Platform("qemu-system-x86_64", "qemu-system-x86", "ttyS0", "gcc", ("gcc", "libc6-dev"),
+                    modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg"), debug_port=True),
+  "arm64": Platform("qemu-system-aarch64", "qemu-system-arm", "ttyAMA0", "aarch64-linux-gnu-gcc",
+                    ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"), machine=("-M", "virt,gic-version=3"),
+                    modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg")),
+}
