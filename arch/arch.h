@@ -155,8 +155,10 @@ struct LinuxLayout {
   // Where nobody tells phys_base: 0, or the start of RAM.
   enum class Physical : std::uint8_t { zero, ram } physical = Physical::zero;
   std::span<const std::string_view> root_symbols;  // of the kernel's root table
-  // In VMCOREINFO.  mode_key's value indexes paging; va_bits_key's value, or 64 less unused_bits_key's, is a mode's va_bits.
-  std::string_view phys_base_key, distance_key, mode_key, va_bits_key, unused_bits_key, clear_key;
+  // In VMCOREINFO.  mode_key's value indexes paging; va_bits_key's is a mode's va_bits.
+  std::string_view phys_base_key, distance_key, mode_key, va_bits_key, clear_key;
+  // Also in VMCOREINFO: the bits of a kernel address that a signature may take.  Empty: addresses are not signed.
+  std::string_view signature_key;
   std::string_view distance_symbol;                // variable that holds the distance
   std::span<const std::string_view> per_cpu_registers;  // that can hold a CPU's per-CPU base
   CpuRoot cpu;

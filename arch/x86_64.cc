@@ -23,15 +23,16 @@ constexpr Level five_level[] = {
     {12, 9, present, never},
 };
 constexpr std::uint64_t frame_bits = 0x000f'ffff'ffff'f000;  // MAXPHYADDR is at most 52
-constexpr Match writable{0x2, 0x2}, executable{1ull << 63, 0}, user{0x4, 0x4};
+// R/W, XD, U/S: every level must allow what is done.
+constexpr Rights rights{{{0x2, 0x2}}, {{1ull << 63, 0}}, {{0x4, 0x4}}};
 
 // Linux's _PAGE_PROTNONE is bit 8 of an entry that is not present; its frame is stored inverted since v4.19, so that no
 // processor with the L1TF flaw can be led to it (arch/x86/include/asm/pgtable-invert.h).
 std::uint64_t held(std::uint64_t entry) { return (entry & 0x101) == 0x100 ? (entry ^ frame_bits) | 0x1 : 0; }
 
 constexpr PagingMode paging[] = {
-    {"4-level", 8, 48, Halves::one_root_signed, frame_bits, 0, four_level, writable, executable, user, nullptr, held},
-    {"5-level", 8, 57, Halves::one_root_signed, frame_bits, 0, five_level, writable, executable, user, nullptr, held},
+    {"4-level", 8, 48, Halves::one_root_signed, frame_bits, 0, four_level, rights, rights, nullptr, held},
+    {"5-level", 8, 57, Halves::one_root_signed, frame_bits, 0, five_level, rights, rights, nullptr, held},
 };
 
 // gdb wants the x87 registers described although no kernel dump has them.
@@ -92,18 +93,10 @@ constexpr SavedFrame frames[] = {
     {"linux", "thread.sp", "inactive_task_frame", linux_frame, true},
 };
 
-// Gate 0 of the interrupt descriptor table (SDM 3, 6.14.1): the handler's offset in three parts.
-std::uint64_t divide_error_handler(std::span<const std::uint8_t> gate) {
-  auto byte = [&](unsigned i) { return std::uint64_t{gate[i]}; };
-  return byte(0) | byte(1) << 8 | byte(6) << 16 | byte(7) << 24 | byte(8) << 32 | byte(9) << 40 | byte(10) << 48 | byte(11) << 56;
-}
-
 constexpr std::string_view machines[] = {"x86_64", "amd64"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
 constexpr std::string_view root_symbols[] = {"swapper_pg_dir", "init_top_pgt", "init_level4_pgt"};
-constexpr std::string_view divide_symbols[] = {"asm_exc_divide_error", "divide_error"};
-// page_offset_base exists with CONFIG_DYNAMIC_MEMORY_LAYOUT only (Documentation/arch/x86/x86_64/mm.rst).
-constexpr std::uint64_t direct_map_bases[] = {0xffff'8880'0000'0000, 0xff11'0000'0000'0000};
+constexpr std::uint64_t image_bases[] = {0xffff'ffff'8000'0000};  // __START_KERNEL_map
 
 // SWAPGS: while in user mode the kernel's base waits in KernelGSbase.
 constexpr std::string_view per_cpu_registers[] = {"gs_base", "kernel_gs_base"};
@@ -122,19 +115,17 @@ constexpr SavedRegister pt_regs[] = {
 };
 
 constexpr LinuxLayout linux_layout{
-    .image_base = 0xffff'ffff'8000'0000,  // __START_KERNEL_map
-    .image_size = 0x4000'0000,            // KERNEL_IMAGE_SIZE with KASLR
-    .image_align = 0x20'0000,             // CONFIG_PHYSICAL_ALIGN
-    .image_offset = 0x100'0000,           // CONFIG_PHYSICAL_START
+    .image_bases = image_bases,
+    .image_size = 0x4000'0000,   // KERNEL_IMAGE_SIZE with KASLR
+    .image_align = 0x20'0000,    // CONFIG_PHYSICAL_ALIGN
+    .image_offset = 0x100'0000,  // CONFIG_PHYSICAL_START
     .root_symbols = root_symbols,
     .phys_base_key = "NUMBER(phys_base)",
     .mode_key = "NUMBER(pgtable_l5_enabled)",
     .clear_key = "NUMBER(sme_mask)",
-    .direct_map_symbol = "page_offset_base",
-    .direct_map_bases = direct_map_bases,
     .per_cpu_registers = per_cpu_registers,
     // Bits 11:0 of CR3 are flags or a PCID; bit 12 tells the user copy of the tables from the kernel's (PTI).
-    .cpu = {"cr3", 0x000f'ffff'ffff'e000, "cr4", 1 << 12, "idt_base", 16, divide_error_handler, divide_symbols},
+    .cpu = {"cr3", 0x000f\'ffff\'ffff\'e000, "cr4", 1 << 12},
     .orc = orc,
     .interrupt_frame = {"pt_regs", pt_regs, "ip", "entry_"},
 };

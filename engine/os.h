@@ -103,6 +103,7 @@ struct KernelMap {
   std::string source;              // "VMCOREINFO note", "CPU 0's CR3 and IDT", for people
   std::string vmcoreinfo;          // of the note, or found in memory when the dump had none
   std::string release, build_id;   // of the crashed kernel; empty: not known
+  std::uint64_t signature_mask = 0;  // bits of a kernel address that are all set, or a signature (arch::LinuxLayout); 0: none
   bool needs_symbols = false;      // the slide was guessed: map again once a vmlinux is known
 };
 

@@ -21,8 +21,10 @@ Half half_of(const arch::PagingMode& mode, VirtAddr address) {
   const std::uint64_t reach = low_bits(mode.halves == arch::Halves::one_root_signed ? mode.va_bits - 1u : mode.va_bits);
   if (address.raw <= reach) return {true, false, {0}, {reach}};
   if (one_half) return {false, false, {reach + 1}, {~std::uint64_t{0}}};
-  if (address.raw >= ~reach) return {true, true, {~reach}, {~std::uint64_t{0}}};
-  return {false, false, {reach + 1}, {~reach - 1}};
+  const std::uint64_t upper = mode.upper_first ? mode.upper_first : ~reach;
+  if (address.raw < upper) return {false, false, {reach + 1}, {upper - 1}};
+  if (address.raw - upper <= reach) return {true, true, {upper}, {upper + reach}};
+  return {false, false, {upper + reach + 1}, {~std::uint64_t{0}}};
 }
 
 Result<std::uint64_t> read_entry(const PhysicalMemory& memory, PhysAddr at, std::size_t bytes, std::endian order, VirtAddr address) {
@@ -37,6 +39,19 @@ PhysAddr frame_of(const arch::PagingMode& mode, const arch::Level& level, std::u
   return {mode.frame ? mode.frame(entry, level) : (entry & mode.frame_mask) << mode.frame_shift};
 }
 
+std::uint64_t index_of(const arch::Level& level, VirtAddr address) { return address.raw >> level.shift & low_bits(level.bits); }
+
+Extent hole_at(unsigned shift, VirtAddr address) {
+  const std::uint64_t span = low_bits(shift);
+  return {{address.raw & ~span}, {address.raw | span}, std::nullopt, {}};
+}
+
+// A large page's frame bits below its size are attributes (x86: PAT at bit 12), not address.
+Extent page_at(const arch::PagingMode& mode, const arch::Level& level, std::uint64_t entry, PhysAddr frame, VirtAddr address, Access access) {
+  const std::uint64_t span = low_bits(mode.page_shift ? mode.page_shift(entry, level) : level.shift);
+  return {{address.raw & ~span}, {address.raw | span}, PhysAddr{frame.raw & ~span}, access};
+}
+
 }  // namespace
 
 Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAddr address, std::vector<WalkStep>* trace) {
@@ -45,25 +60,31 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
   if (!half.reachable) return Extent{half.first, half.last, std::nullopt, {}};
 
   Access access{true, true, true};
+  auto allow = [&access](const arch::Rights& rights, std::uint64_t entry) {
+    access.write &= rights.write(entry);
+    access.execute &= rights.execute(entry);
+    access.user &= rights.user(entry);
+  };
   PhysAddr at = half.upper && mode.halves == arch::Halves::two_roots ? table.high : table.low;
   for (std::size_t depth = 0; depth < mode.levels.size(); ++depth) {
     const arch::Level& level = mode.levels[depth];
-    const std::uint64_t index = address.raw >> level.shift & low_bits(level.bits);
-    const PhysAddr entry_at = at + index * mode.entry_bytes;
+    const PhysAddr entry_at = at + index_of(level, address) * mode.entry_bytes;
     std::uint64_t entry = TRY(read_entry(memory, entry_at, mode.entry_bytes, table.order, address));
     if (trace) trace->push_back({static_cast<std::uint8_t>(mode.levels.size() - depth), entry_at, entry});
     entry &= ~table.clear;
 
-    const std::uint64_t span = low_bits(level.shift);
-    const VirtAddr first{address.raw & ~span}, last{address.raw | span};
     if (const std::uint64_t kept = level.valid(entry) || !mode.held ? 0 : mode.held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
-    if (!level.valid(entry)) return Extent{first, last, std::nullopt, {}};
-    access.write &= mode.write(entry);
-    access.execute &= mode.execute(entry);
-    access.user &= mode.user(entry);
+    if (!level.valid(entry)) return hole_at(level.shift, address);
     const PhysAddr frame = frame_of(mode, level, entry);
-    // A large page's frame bits below its size are attributes (x86: PAT at bit 12), not address.
-    if (!level.table(entry)) return Extent{first, last, PhysAddr{frame.raw & ~span}, access};
+    if (!level.table(entry)) {
+      allow(mode.page, entry);
+      return page_at(mode, level, entry, frame, address, access);
+    }
+    allow(mode.table, entry);
+    if (mode.in_table && depth + 1 < mode.levels.size()) {
+      const arch::Level& next = mode.levels[depth + 1];
+      if (!mode.in_table(entry, index_of(next, address))) return hole_at(next.shift, address);
+    }
     at = frame;
   }
   return fail(Errc::bad_data, address.raw);  // the last level's `table` never holds

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/signatures.h"
 #include "stub/handlers.h"
 
 namespace kvm::rsp::handle {
@@ -17,7 +18,9 @@ Result<Bytes> read(State& s, Args args, std::size_t limit) {
   s.buffer.resize(s.shared.settings.packet_size);
   const std::size_t size = std::min<std::uint64_t>(range->second, std::min(limit, s.buffer.size()));
   const MutableBytes out(s.buffer.data(), size);
-  return Bytes(out.first(TRY(s.kernel().read(VirtAddr{range->first}, out))));
+  const MutableBytes got = out.first(TRY(s.kernel().read(VirtAddr{range->first}, out)));
+  remove_signatures(s.kernel(), VirtAddr{range->first}, got);
+  return Bytes(got);
 }
 
 // A search that can stop and go on.  `at` to `last` is what is left to look through.

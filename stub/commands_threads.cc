@@ -1,6 +1,7 @@
 // Tasks as threads: ids, lists, selection.  gdb manual, "Packets", `H`, and "thread-id syntax".
 #include <fmt/format.h>
 
+#include "engine/signatures.h"
 #include "stub/handlers.h"
 #include "stub/report_text.h"
 
@@ -81,9 +82,10 @@ std::string state_of(const Thread& thread) {
 }
 
 RegisterFile registers_of(const Kernel& kernel, const Thread& thread) {
-  if (thread.task)
-    if (auto registers = kernel.registers(*thread.task)) return std::move(*registers);
-  return RegisterFile(kernel.arch());
+  auto registers = thread.task ? kernel.registers(*thread.task) : fail(Errc::not_found);
+  if (!registers) return RegisterFile(kernel.arch());
+  remove_signatures(kernel, *registers);
+  return std::move(*registers);
 }
 
 std::string thread_id(const Session::State& session, const Thread& thread) {

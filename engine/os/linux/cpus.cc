@@ -64,14 +64,19 @@ void assign(const KernelView& view, std::vector<CpuSlot>& cpus, std::vector<CpuS
           used[i] = true;
           cpus[cpu].registers = states[i].registers;
         }
-  // The rest in order, when there is one note for each online CPU that is left.
-  std::vector<CpuSlot*> left;
-  for (CpuSlot& cpu : cpus)
-    if (!cpu.registers && cpu.online) left.push_back(&cpu);
-  if (left.size() != static_cast<std::size_t>(std::ranges::count(used, false))) return;
-  auto slot = left.begin();
-  for (std::size_t i = 0; i < states.size(); ++i)
-    if (!used[i]) (*slot++)->registers = states[i].registers;
+  // The rest in order, when there is one note for each online CPU that is left, or for each possible one: a panic takes the
+  // others offline, and QEMU writes notes of them all the same.
+  const auto left = static_cast<std::size_t>(std::ranges::count(used, false));
+  for (bool online_only : {true, false}) {
+    std::vector<CpuSlot*> without;
+    for (CpuSlot& cpu : cpus)
+      if (!cpu.registers && (cpu.online || !online_only)) without.push_back(&cpu);
+    if (without.size() != left) continue;
+    auto slot = without.begin();
+    for (std::size_t i = 0; i < states.size(); ++i)
+      if (!used[i]) (*slot++)->registers = states[i].registers;
+    return;
+  }
 }
 
 }  // namespace

@@ -58,6 +58,14 @@ bool leads_to_banner(const ImageMemory& memory, const Kallsyms& symbols) {
   return std::ranges::equal(text, expected);
 }
 
+// Where the image can lie: the processor's window for it, else what follows the start of its text.
+Window image_window(const arch::Arch& arch, const Vmcoreinfo& info) {
+  if (arch.linux_layout && arch.linux_layout->image_size) return {{arch.linux_layout->image_bases[0]}, arch.linux_layout->image_size};
+  constexpr std::uint64_t most = 128u << 20;
+  const auto text = info.symbol("_stext");
+  return text ? Window{{*text}, most} : Window{};
+}
+
 }  // namespace
 
 Result<std::vector<std::uint8_t>> read_whole(const ImageMemory& memory, VirtAddr at, std::uint64_t size) {
@@ -106,9 +114,9 @@ Result<std::unique_ptr<Kallsyms>> find_kallsyms(const ImageMemory& memory, const
 }
 
 Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const std::string& vmcoreinfo, std::vector<std::string>& remarks) {
-  if (!view.arch.linux_layout) return fail(Errc::unsupported, "where the kernel's image lies is not known");
-  const Window image{{view.arch.linux_layout->image_base}, view.arch.linux_layout->image_size};
-  return find_kallsyms({view.arch, view.space}, Vmcoreinfo(vmcoreinfo), std::span(&image, 1), remarks);
+  const Vmcoreinfo info(vmcoreinfo);
+  const Window image = image_window(view.arch, info);
+  return find_kallsyms({view.arch, view.space}, info, std::span(&image, 1), remarks);
 }
 
 }  // namespace kvm::os_linux

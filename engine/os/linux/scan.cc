@@ -12,7 +12,9 @@ namespace kvm::os_linux {
 namespace {
 
 constexpr std::string_view banner = "Linux version ";
-constexpr std::string_view gnu_build_id{"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16};  // 20-byte description, type 3
+// An ELF note's head: name of 4 bytes, description of 20, type 3, "GNU".
+constexpr std::string_view build_id_little{"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16};
+constexpr std::string_view build_id_big{"\0\0\0\x04\0\0\0\x14\0\0\0\x03GNU\0", 16};
 constexpr std::string_view elf_magic = "\x7f" "ELF";
 constexpr std::uint64_t image_limit = 256u << 20;  // no kernel image is larger
 
@@ -26,7 +28,7 @@ std::string release_at(std::string_view text) {
   return plain && !release.empty() && release.size() < 65 && release.size() < rest.size() ? std::string(release) : std::string();
 }
 
-void scan_chunk(std::string_view chunk, ImageFacts& facts) {
+void scan_chunk(std::string_view chunk, std::string_view gnu_build_id, ImageFacts& facts) {
   for (std::size_t at = 0; facts.release.empty() && (at = chunk.find(banner, at)) != chunk.npos; ++at)
     facts.release = release_at(chunk.substr(at, 128));
   for (std::size_t at = 0; facts.build_id.empty() && (at = chunk.find(gnu_build_id, at)) != chunk.npos; ++at) {
@@ -38,13 +40,13 @@ void scan_chunk(std::string_view chunk, ImageFacts& facts) {
 
 }  // namespace
 
-ImageFacts scan_image(const AddressSpace& space, VirtAddr text) {
+ImageFacts scan_image(const AddressSpace& space, VirtAddr text, std::endian order) {
   ImageFacts facts;
   std::vector<std::uint8_t> chunk(1 << 20);
   constexpr std::uint64_t page_bytes = 4096;  // chunks overlap by one: a text may straddle two
   for (std::uint64_t at = 0; at < image_limit && (facts.release.empty() || facts.build_id.empty());) {
     auto got = space.read(text + at, chunk);
-    if (got) scan_chunk(text_of(Bytes(chunk).first(*got)), facts);
+    if (got) scan_chunk(text_of(Bytes(chunk).first(*got)), order == std::endian::little ? build_id_little : build_id_big, facts);
     else if (got.error().code == Errc::not_mapped && at > (64u << 20)) break;
     // A page that is not there ends a read: the gap between text and read-only data is given back, and what is behind it
     // matters.

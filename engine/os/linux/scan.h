@@ -16,7 +16,7 @@ struct ImageFacts {
 };
 
 // Reads the banner and the build-id note of the image that starts at `text`.
-ImageFacts scan_image(const AddressSpace& space, VirtAddr text);
+ImageFacts scan_image(const AddressSpace& space, VirtAddr text, std::endian order);
 
 // Calls `found` with each text that looks like VMCOREINFO, page by page, until it returns true.
 void scan_vmcoreinfo(const PhysicalMemory& memory, std::uint64_t page_size, const std::function<bool(const std::string&)>& found);

@@ -150,10 +150,13 @@ Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
   for (const arch::SavedFrame& frame : view.arch.frames) {
     if (frame.os != "linux") continue;
     const Record task(view, "task_struct", at);
-    const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), TRY(task.pointer(frame.path)));
+    const VirtAddr start = frame.record.empty() ? at : TRY(task.pointer(frame.path));
+    const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
     RegisterFile registers(view.arch);
-    for (const arch::SavedRegister& reg : frame.regs)
-      if (auto value = saved.number(reg.member)) registers.set(reg.reg, *value);
+    for (const arch::SavedRegister& reg : frame.regs) {
+      auto value = reg.member.empty() ? view.number_at(start + reg.word_at, view.arch.pointer_bytes) : saved.number(reg.member);
+      if (value) registers.set(reg.reg, *value);
+    }
     if (registers.empty()) return fail(Errc::not_found, at.raw, "the task's saved frame cannot be read");
     if (auto sp = register_index(view.arch, arch::Role::sp); sp && frame.sp_is_frame_end)
       registers.set(view.arch.registers[*sp].name, saved.address().raw + TRY(view.types.size_of(frame.record)));

@@ -130,14 +130,6 @@ TEST_CASE("x86-64 QEMU note", "[arch][x86_64]") {
   CHECK(offsets_of(note_of("QEMU")) == truth);
 }
 
-// SDM volume 3, figure 6-8: offset 15:0 in bytes 0-1, selector, IST and type, offset 31:16 in bytes 6-7, 63:32 in 8-11.
-TEST_CASE("x86-64 interrupt gate", "[arch][x86_64]") {
-  const arch::CpuRoot& cpu = x86_64().linux_layout->cpu;
-  const std::uint8_t gate[16] = {0x90, 0x0a, 0x10, 0x00, 0x03, 0x8e, 0xc0, 0x81, 0xff, 0xff, 0xff, 0xff, 0xee, 0xee, 0xee, 0xee};
-  REQUIRE(cpu.trap_bytes == sizeof gate);
-  CHECK(cpu.trap_handler(Bytes(gate)) == 0xffffffff81c00a90);
-}
-
 // SDM volume 3, table 4-12 (CR3) and section 2.5 (CR4.LA57 is bit 12); Linux keeps the user copy of its tables one page up.
 TEST_CASE("x86-64 control registers", "[arch][x86_64]") {
   const arch::CpuRoot& cpu = x86_64().linux_layout->cpu;

@@ -99,7 +99,8 @@ namespace {
 // A machine that never was: two levels of 4-byte big-endian entries, two roots, frames shifted as on RISC-V.
 constexpr arch::Match bit0{1, 1};
 constexpr arch::Level toy_levels[] = {{16, 6, bit0, {2, 2}}, {12, 4, bit0, arch::never}};
-constexpr arch::PagingMode toy{"toy", 4, 22, arch::Halves::two_roots, 0xffff'fc00, 2, toy_levels, {4, 4}, {8, 8}, {16, 16}};
+constexpr arch::Rights toy_rights{{{4, 4}}, {{8, 8}}, {{16, 16}}};
+constexpr arch::PagingMode toy{"toy", 4, 22, arch::Halves::two_roots, 0xffff'fc00, 2, toy_levels, toy_rights, toy_rights};
 
 constexpr arch::PagingMode with_halves(arch::Halves halves) {
   arch::PagingMode mode = toy;

@@ -1,0 +1,124 @@
+// 64-bit Arm (AArch64).  Odd here: the page size is the kernel's choice (4, 16 or 64 KiB) and makes the tables' shape; the upper
+// half of the address space has a root of its own; a table's entry and a page's have different permission bits.
+// Arm Architecture Reference Manual (DDI 0487), D8 "The AArch64 Virtual Memory System Architecture".
+#include "arch/arch.h"
+
+namespace kvm::arch {
+namespace {
+
+// D8.3: bit 0 valid; bit 1 tells a table (or, at the last level, a page) from a block.
+constexpr Match valid{0x1, 0x1}, table{0x2, 0x2}, table_or_page{0x3, 0x3};
+
+constexpr Level l4k_39[] = {{30, 9, valid, table}, {21, 9, valid, table}, {12, 9, table_or_page, never}};
+constexpr Level l4k_48[] = {{39, 9, table_or_page, always}, {30, 9, valid, table}, {21, 9, valid, table}, {12, 9, table_or_page, never}};
+// LPA2 allows blocks at level 0.
+constexpr Level l4k_52[] = {{48, 4, table_or_page, always}, {39, 9, valid, table}, {30, 9, valid, table}, {21, 9, valid, table},
+                            {12, 9, table_or_page, never}};
+constexpr Level l16k_36[] = {{25, 11, valid, table}, {14, 11, table_or_page, never}};
+constexpr Level l16k_47[] = {{36, 11, table_or_page, always}, {25, 11, valid, table}, {14, 11, table_or_page, never}};
+constexpr Level l16k_48[] = {{47, 1, table_or_page, always}, {36, 11, table_or_page, always}, {25, 11, valid, table}, {14, 11, table_or_page, never}};
+constexpr Level l16k_52[] = {{47, 5, table_or_page, always}, {36, 11, valid, table}, {25, 11, valid, table}, {14, 11, table_or_page, never}};
+constexpr Level l64k_42[] = {{29, 13, valid, table}, {16, 13, table_or_page, never}};
+constexpr Level l64k_48[] = {{42, 6, table_or_page, always}, {29, 13, valid, table}, {16, 13, table_or_page, never}};
+constexpr Level l64k_52[] = {{42, 10, valid, table}, {29, 13, valid, table}, {16, 13, table_or_page, never}};
+
+// Pages: AP[2] (bit 7) forbids writing, unless DBM (51) lets the processor clear it; PXN (53) and UXN (54) forbid execution to
+// the kernel and to users; AP[1] (6) lets users in.  Tables: APTable (62:61), PXNTable (59).
+constexpr Rights page{{{0x80, 0}, {1ull << 51, 1ull << 51}}, {{1ull << 53, 0}, {1ull << 54, 0}}, {{0x40, 0x40}}};
+constexpr Rights tables{{{1ull << 62, 0}}, {{1ull << 59, 0}, {1ull << 60, 0}}, {{1ull << 61, 0}}};
+
+constexpr std::uint64_t low_frame = 0x0000'ffff'ffff'f000;  // bits 47:12
+
+// FEAT_LPA2 (D8.3.1.2): bits 9:8 are address bits 51:50, and 49:12 are as they are.
+std::uint64_t lpa2_frame(std::uint64_t entry, const Level&) { return (entry & 0x0003'ffff'ffff'f000) | (entry & 0x300) << 42; }
+// FEAT_LPA with 64 KiB: bits 15:12 are address bits 51:48.
+std::uint64_t lpa_frame(std::uint64_t entry, const Level&) { return (entry & 0x0000'ffff'ffff'0000) | (entry & 0xf000) << 36; }
+
+// Linux keeps PROT_NONE pages with bit 0 clear: they have AF, nG, PXN and UXN, where a swap entry would be of an impossible size
+// (arch/arm64/include/asm/pgtable-prot.h: PTE_PROT_NONE, since v6.10 PTE_PRESENT_INVALID).
+std::uint64_t held(std::uint64_t entry) {
+  constexpr std::uint64_t kept = 3ull << 53 | 0xc00;
+  return (entry & (kept | 0x1)) == kept ? entry | 0x3 : 0;
+}
+
+constexpr PagingMode paging[] = {
+    {"4k-48", 8, 48, Halves::two_roots, low_frame, 0, l4k_48, page, tables, nullptr, held},
+    {"4k-39", 8, 39, Halves::two_roots, low_frame, 0, l4k_39, page, tables, nullptr, held},
+    {"4k-52", 8, 52, Halves::two_roots, 0, 0, l4k_52, page, tables, lpa2_frame, held},
+    {"16k-47", 8, 47, Halves::two_roots, low_frame, 0, l16k_47, page, tables, nullptr, held},
+    {"16k-48", 8, 48, Halves::two_roots, low_frame, 0, l16k_48, page, tables, nullptr, held},
+    {"16k-36", 8, 36, Halves::two_roots, low_frame, 0, l16k_36, page, tables, nullptr, held},
+    {"16k-52", 8, 52, Halves::two_roots, 0, 0, l16k_52, page, tables, lpa2_frame, held},
+    {"64k-48", 8, 48, Halves::two_roots, 0, 0, l64k_48, page, tables, lpa_frame, held},
+    {"64k-52", 8, 52, Halves::two_roots, 0, 0, l64k_52, page, tables, lpa_frame, held},
+    {"64k-42", 8, 42, Halves::two_roots, 0, 0, l64k_42, page, tables, lpa_frame, held},
+};
+
+constexpr std::string_view core = "org.gnu.gdb.aarch64.core";
+// DWARF for the Arm 64-bit Architecture, 4.1.
+constexpr Register registers[] = {
+    {"x0", 64, 0, core},   {"x1", 64, 1, core},   {"x2", 64, 2, core},   {"x3", 64, 3, core},   {"x4", 64, 4, core},
+    {"x5", 64, 5, core},   {"x6", 64, 6, core},   {"x7", 64, 7, core},   {"x8", 64, 8, core},   {"x9", 64, 9, core},
+    {"x10", 64, 10, core}, {"x11", 64, 11, core}, {"x12", 64, 12, core}, {"x13", 64, 13, core}, {"x14", 64, 14, core},
+    {"x15", 64, 15, core}, {"x16", 64, 16, core}, {"x17", 64, 17, core}, {"x18", 64, 18, core}, {"x19", 64, 19, core},
+    {"x20", 64, 20, core}, {"x21", 64, 21, core}, {"x22", 64, 22, core}, {"x23", 64, 23, core}, {"x24", 64, 24, core},
+    {"x25", 64, 25, core}, {"x26", 64, 26, core}, {"x27", 64, 27, core}, {"x28", 64, 28, core},
+    {"x29", 64, 29, core, "int64", Role::fp}, {"x30", 64, 30, core, "int64", Role::ra},
+    {"sp", 64, 31, core, "data_ptr", Role::sp}, {"pc", 64, 32, core, "code_ptr", Role::pc},
+    {"cpsr", 32, -1, core, "int32", Role::flags},
+};
+
+// NT_PRSTATUS: pr_reg at 112 is the kernel's user_pt_regs (arch/arm64/include/uapi/asm/ptrace.h).
+constexpr NoteField prstatus[] = {
+    {"x0", 112, 8},  {"x1", 120, 8},  {"x2", 128, 8},  {"x3", 136, 8},  {"x4", 144, 8},  {"x5", 152, 8},  {"x6", 160, 8},
+    {"x7", 168, 8},  {"x8", 176, 8},  {"x9", 184, 8},  {"x10", 192, 8}, {"x11", 200, 8}, {"x12", 208, 8}, {"x13", 216, 8},
+    {"x14", 224, 8}, {"x15", 232, 8}, {"x16", 240, 8}, {"x17", 248, 8}, {"x18", 256, 8}, {"x19", 264, 8}, {"x20", 272, 8},
+    {"x21", 280, 8}, {"x22", 288, 8}, {"x23", 296, 8}, {"x24", 304, 8}, {"x25", 312, 8}, {"x26", 320, 8}, {"x27", 328, 8},
+    {"x28", 336, 8}, {"x29", 344, 8}, {"x30", 352, 8}, {"sp", 360, 8},  {"pc", 368, 8},  {"cpsr", 376, 8},
+};
+constexpr CpuNote notes[] = {{"CORE", 1, 384, 32, prstatus}};
+
+// cpu_switch_to() saves these (arch/arm64/include/asm/processor.h, struct cpu_context).
+constexpr SavedRegister linux_frame[] = {
+    {"x19", "thread.cpu_context.x19"}, {"x20", "thread.cpu_context.x20"}, {"x21", "thread.cpu_context.x21"},
+    {"x22", "thread.cpu_context.x22"}, {"x23", "thread.cpu_context.x23"}, {"x24", "thread.cpu_context.x24"},
+    {"x25", "thread.cpu_context.x25"}, {"x26", "thread.cpu_context.x26"}, {"x27", "thread.cpu_context.x27"},
+    {"x28", "thread.cpu_context.x28"}, {"x29", "thread.cpu_context.fp"},  {"sp", "thread.cpu_context.sp"},
+    {"pc", "thread.cpu_context.pc"},
+};
+constexpr SavedFrame frames[] = {{"linux", "thread.cpu_context", "", linux_frame}};
+
+constexpr std::string_view machines[] = {"aarch64", "arm64"};
+constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
+constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
+
+constexpr LinuxLayout linux_layout{
+    .image_align = 0x1'0000,  // SEGMENT_ALIGN, at least
+    .root_symbols = root_symbols,
+    .distance_key = "NUMBER(kimage_voffset)",
+    .va_bits_key = "NUMBER(VA_BITS)",
+    .signature_key = "NUMBER(KERNELPACMASK)",
+    .distance_symbol = "kimage_voffset",
+};
+
+}  // namespace
+
+extern const Arch aarch64;
+constexpr Arch aarch64{
+    .name = "aarch64",
+    .gdb_name = "aarch64",
+    .triple = "aarch64",
+    .machines = machines,
+    .elf_machine = 183,  // EM_AARCH64
+    .pointer_bytes = 8,
+    .endian = std::endian::little,
+    .page_size = 4096,
+    .paging = paging,
+    .registers = registers,
+    .notes = notes,
+    .frames = frames,
+    .level_names = level_names,
+    .linux_layout = &linux_layout,
+};
+
+}  // namespace kvm::arch
