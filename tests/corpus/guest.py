@@ -10,6 +10,7 @@ import tempfile
 from debian import find_program, run
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest")
+ROOT = os.path.normpath(os.path.join(SOURCES, "..", "..", ".."))
 
 
 def recipe():
@@ -26,7 +27,7 @@ def compile_programs(folder, platforms):
   for platform in platforms:
     os.makedirs(os.path.join(folder, platform.compiler), exist_ok=True)
     for name in ["tasks", "truth"]:
-      run(platform.compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-static", *platform.flags, "-o",
+      run(platform.compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-static", f"-I{ROOT}", *platform.flags, "-o",
           os.path.join(folder, platform.compiler, name), os.path.join(SOURCES, name + ".c"))
 
 

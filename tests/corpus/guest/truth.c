@@ -15,7 +15,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "output.h"
+#include "tests/corpus/guest/output.h"
 
 enum { max_tasks = 16384 };
 
