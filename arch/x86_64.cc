@@ -125,7 +125,7 @@ constexpr LinuxLayout linux_layout{
     .clear_key = "NUMBER(sme_mask)",
     .per_cpu_registers = per_cpu_registers,
     // Bits 11:0 of CR3 are flags or a PCID; bit 12 tells the user copy of the tables from the kernel's (PTI).
-    .cpu = {"cr3", 0x000f\'ffff\'ffff\'e000, "cr4", 1 << 12},
+    .cpu = {"cr3", 0x000f'ffff'ffff'e000, "cr4", 1 << 12},
     .orc = orc,
     .interrupt_frame = {"pt_regs", pt_regs, "ip", "entry_"},
 };

@@ -57,14 +57,18 @@ def sleeping(crash):
 
 def check_sleeping(crash, session):
     traces = backtraces(session.output("bt"))
-    addresses = {}
+    addresses, names = {}, {}
     for address, _, name, module in crash.kallsyms():
         addresses.setdefault(name, set()).add(address)
+        names.setdefault(address, set()).add(name)
+    # The compiler makes one function of two that are alike.
+    twins = {name: set().union(*(names[address] for address in places)) for name, places in addresses.items()}
     count = 0
     for tid, wanted in sleeping(crash):
         count += 1
         frames = traces.get(tid, [])
-        if missing := in_order([name for name, _ in wanted], [name for _, name in frames], same_function):
+        if missing := in_order([twins.get(name, {name}) for name, _ in wanted], [name for _, name in frames],
+                               lambda some, one: any(same_function(name, one) for name in some)):
             yield f"task {tid}: no {missing} in its place in {[name for _, name in frames]}"
         returns = [{start + offset for start in addresses[name]} for name, offset in wanted]
         if missing := in_order(returns, [address for address, _ in frames], lambda some, one: one in some):

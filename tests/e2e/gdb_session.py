@@ -25,13 +25,13 @@ def server(env, dump, *words, vmlinux=True):
     return shlex.join(["exec", env.inquest, *map(str, env.words("serve", dump, "--stdio", *words, vmlinux=vmlinux))])
 
 
-def run_gdb(env, commands, target, program=None, timeout=300):
+def run_gdb(env, commands, target, program=None, timeout=300, gdb="gdb"):
     """Answers to `commands`, and what gdb itself printed; the server behind `target` is one that target remote takes."""
     requests = env.temp(f"gdb-{run_gdb.count}.json")
     run_gdb.count += 1
     requests.write_text(json.dumps(commands))
     # Folders with the modules' debug files come from the server (it finds them next to vmlinux), not from gdb's own settings.
-    done = subprocess.run(["gdb", *OPTIONS, *([str(program)] if program else []), "-ex", f"target remote {target}",
+    done = subprocess.run([gdb, *OPTIONS, *([str(program)] if program else []), "-ex", f"target remote {target}",
                            "-x", str(HERE / "in_gdb.py")], env={**os.environ, "INQUEST_E2E": str(requests), "LC_ALL": "C.UTF-8"},
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
     answers = requests.with_name(requests.name + ".out")
@@ -66,7 +66,7 @@ class Session:
             keys = list(self.commands)
             self.answers = {}
             answers, stdout, stderr = run_gdb(self.env, list(self.commands.values()), "| " + server(self.env, self.dump),
-                                              self.dump.crash.vmlinux)
+                                              self.dump.crash.vmlinux, gdb=self.dump.crash.gdb)
             self.answers = dict(zip(keys, answers))
             self.said = stdout + "\n" + stderr
         if key not in self.answers:

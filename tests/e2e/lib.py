@@ -14,6 +14,8 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 CRASHES = {"6.1": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec", "many"],
            "6.12": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec"]}
+# Other processors: their checks are in foreign.py.
+FOREIGN = {"arm64-6.1": ["qemu", "nonote"], "arm64-6.12": ["qemu"], "arm64-6.12-16k": ["qemu"]}
 DAMAGED = ("incomplete.kdump", "truncated.elf", "truncated.kdump")
 
 
@@ -41,6 +43,7 @@ class Crash:
         self.kernel, self.name, self.folder = kernel, name, corpus / kernel / name
         self.vmlinux = corpus / kernel / "vmlinux"
         self.id = f"{kernel}/{name}"
+        self.gdb = "gdb-multiarch" if kernel in FOREIGN else "gdb"
         self.release = (corpus / kernel / "release").read_text().strip()
 
     def dumps(self):
@@ -113,15 +116,16 @@ class Crash:
 
 class Dump:
     def __init__(self, crash, name):
-        self.crash, self.name, self.path = crash, name, crash.folder / name
+        self.path = crash.folder / name  # `name` may be a path of its own
+        self.crash, self.name = crash, self.path.name
         self.id = f"{crash.id}/{name}"
         self.damaged = name in DAMAGED
         self.options = []
         if name == "raw.img":
             self.options = ["--format", "raw", "--arch", "x86_64"]
-        if name.startswith("split-1"):
+        if self.name.startswith("split-1"):
             for part in ("split-2", "split-3"):
-                self.options += ["--part", str(crash.folder / name.replace("split-1", part))]
+                self.options += ["--part", str(crash.folder / self.name.replace("split-1", part))]
 
 
 class Env:
@@ -129,8 +133,8 @@ class Env:
         self.inquest, self.corpus = str(Path(inquest).resolve()), Path(corpus)
         self.work = tempfile.TemporaryDirectory(prefix="inquest-e2e-")
 
-    def crashes(self):
-        return [Crash(self.corpus, kernel, name) for kernel, names in CRASHES.items() for name in names
+    def crashes(self, table=None):
+        return [Crash(self.corpus, kernel, name) for kernel, names in (table or CRASHES).items() for name in names
                 if (self.corpus / kernel / name / "truth").is_dir()]
 
     def crash(self, kernel, name):

@@ -34,9 +34,8 @@ def peer(module, script, *words):
     return json.loads(done.stdout)
 
 
-def check_drgn(env, dump):
+def check_drgn(env, dump, names=tuple(NAMES[:-1])):  # runqueues is a per-CPU variable: drgn gives its offset
     """Tasks by their address, names of symbols, and bytes."""
-    names = NAMES[:-1]  # runqueues is a per-CPU variable: drgn gives its offset
     theirs = peer("drgn", "peer_drgn.py", dump.path, dump.crash.vmlinux, *names)
     ours = {row["task"]: row for row in env.json("ps", dump) if row["tid"]}
     for pid, tgid, comm, state, ppid, address in theirs["tasks"]:
