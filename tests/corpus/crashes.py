@@ -7,6 +7,7 @@ import mmap
 import os
 import re
 import tempfile
+import time
 
 import guest
 import variants
@@ -56,7 +57,9 @@ CRASHES = {crash.name: crash for crash in [
   # pauth-impdef: signatures of return addresses by an algorithm that is quick to emulate.
   Crash("qemu", kernels=("arm64-6.1", "arm64-6.12", "arm64-6.12-16k"), cpu="max,pauth-impdef=on",
         dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
+  # Without pointer authentication; a kernel for 52-bit addresses that found a processor for 48.
   Crash("nonote", kernels=("arm64-6.1",), cpu="cortex-a72", note=False, dumps=("nonote.elf",)),
+  Crash("nonote-48", kernels=("arm64-6.12", "arm64-6.12-16k"), cpu="max,lpa2=off,pauth=off", note=False, dumps=("nonote.elf",)),
 ]}
 
 
@@ -101,7 +104,7 @@ def dump_by_qemu(platform, crash, arguments, folder, work):
   with Machine(platform, work, arguments) as machine:
     # Its last line: the log in memory is then complete, and the other CPUs have stopped.
     machine.wait_for_console("end Kernel panic", 300)
-    machine.qmp("stop")
+    stop_at_rest(machine, platform)
     for name in crash.dumps:
       path = os.path.join(folder, name)
       if name == "raw.img":
@@ -112,6 +115,18 @@ def dump_by_qemu(platform, crash, arguments, folder, work):
       find_output(os.path.join(folder, crash.dumps[0]), os.path.join(work, "debugcon"))
     split_truth(work, os.path.join(folder, "truth"))
     ask_machine(machine, os.path.join(folder, "truth"))
+
+
+def stop_at_rest(machine, platform):
+  """The CPU that panicked waits in a loop.  At the first instruction of an interrupt, where nothing is saved yet, its stack is a
+  riddle to every debugger, and QEMU likes to stop there."""
+  for _ in range(100):
+    machine.qmp("stop")
+    if re.search(platform.at_rest, machine.human("info registers -a")):
+      return
+    machine.qmp("cont")
+    time.sleep(0.05)
+  raise RuntimeError("no CPU is at rest")
 
 
 def ask_machine(machine, truth):

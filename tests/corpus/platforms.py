@@ -14,6 +14,7 @@ class Platform:
   modules: tuple = ("libcrc32c", "loop", "dummy")  # in an order in which insmod finds each one's dependencies
   flags: tuple = ()  # of the compiler
   debug_port: bool = False  # guest/output.h: where truth.c prints
+  at_rest: str = ""  # what the monitor's `info registers` shows of a CPU that takes interrupts and is in none
 
 
 PLATFORMS = {
@@ -21,5 +22,6 @@ PLATFORMS = {
                     modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg"), debug_port=True),
   "arm64": Platform("qemu-system-aarch64", "qemu-system-arm", "ttyAMA0", "aarch64-linux-gnu-gcc",
                     ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"), machine=("-M", "virt,gic-version=3"),
+                    at_rest=r"PSTATE=[0-9a-f]{6}[0-7]",
                     modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg")),
 }

@@ -47,11 +47,11 @@ def same_function(kernel, gdb):
 def sleeping(crash):
     """The tasks whose stack is certain: they have not run between stat and stat2, as their CPU time says.
 
-    rcu_preempt wakes by itself whatever these say: with the panic it was seen in another place.
+    rcu_preempt (rcu_sched) wakes by itself whatever these say: with the panic it was seen in another place.
     """
     before, after, stacks = crash.stat_lines("stat"), crash.stat_lines("stat2"), crash.per_task("stack")
     for tid, task in crash.stat("stat2").items():
-        if task.state != "R" and task.name != b"rcu_preempt" and after[tid] == before.get(tid) and truth(stacks.get(tid, [])):
+        if task.state != "R" and task.name not in (b"rcu_preempt", b"rcu_sched") and after[tid] == before.get(tid) and truth(stacks.get(tid, [])):
             yield tid, truth(stacks[tid])
 
 

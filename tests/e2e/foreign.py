@@ -1,4 +1,5 @@
 """Dumps of other processors: what the guests said of themselves, gdb-multiarch's backtraces, and the other readers of such files."""
+import collections
 import functools
 import re
 import shutil
@@ -49,11 +50,10 @@ def check_modules(crash, session):
 
 
 def functions(crash):
-    """A few functions of modules, whose names nothing else has."""
-    rows, names = crash.kallsyms(), {}
-    for row in rows:
-        names[row[2]] = names.get(row[2], 0) + 1
-    found = [row for row in rows if row[3] and row[1] in "tT" and names[row[2]] == 1 and row[2].isidentifier()]
+    """A few functions of modules, whose names and places nothing else has."""
+    rows = crash.kallsyms()
+    count = collections.Counter([row[2] for row in rows] + [row[0] for row in rows])
+    found = [row for row in rows if row[3] and row[1] in "tT" and count[row[2]] == count[row[0]] == 1 and row[2].isidentifier()]
     return found[::max(1, len(found) // 20)]
 
 

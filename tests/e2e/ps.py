@@ -31,10 +31,10 @@ def wrong_name(got, before, after):
 
 
 def wrong_state(got, before, after):
-    """Workers and the grace-period thread of RCU wake up by themselves at any time; nobody else does."""
+    """Workers, the grace-period thread of RCU and some threads that serve a CPU wake up by themselves; nobody else does."""
     if got in (before.state, after.state):
         return False
-    wakes = is_worker(after.name) or after.name.startswith(b"rcu_")
+    wakes = is_worker(after.name) or after.name.startswith((b"rcu_", b"migration/", b"ksoftirqd/", b"kcompactd"))
     return not (wakes and got in "IRD")
 
 
