@@ -31,6 +31,8 @@ int complain(const Error& error);
 // For debuggers without a vmlinux, from the user's cache where it has one; and what debuggers want beside a vmlinux.
 Result<rsp::MadeFile> make_image_file(const Kernel& kernel);
 Result<rsp::MadeFile> make_unwind_file(const Kernel& kernel);
+// In the user's cache; the path, empty when it cannot be kept.
+std::string keep_file(const std::string& name, Bytes bytes);
 
 int complain(const std::string& text);
 // Remarks about the dump, on standard error.

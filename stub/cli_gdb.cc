@@ -76,11 +76,9 @@ std::vector<std::string> command_line(const std::string& gdb, const Request& req
   for (const std::string& argument : arguments_of(request.opening, kernel)) server += " " + shell_word(argument);
   std::vector<std::string> words{gdb, "-q", "-iex", "set index-cache enabled on", "-iex", "set remotetimeout 60"};
   if (!kernel.vmlinux().empty()) words.push_back(kernel.vmlinux());
-  // gdb fetches modules from the server, which has them in the form gdb needs, and says so for each: not of interest here.
-  // Per-CPU symbols of kernels before 6.15 are offsets, which gdb slides with all the rest: $slide is there to take off.
-  words.insert(words.end(), {"-ex", "set logging file /dev/null", "-ex", "set logging redirect on", "-ex", "set logging enabled on",
-                             "-ex", "target remote | " + server, "-ex", "set logging enabled off", "-ex", "set logging redirect off",
-                             "-ex", fmt::format("set $slide = {:#x}", kernel.map().slide), "-ex", "frame"});
+  // Per-CPU symbols of kernels before 6.15 are offsets, which gdb slides with a vmlinux's others: $slide is there to take off.
+  const std::uint64_t slide = kernel.vmlinux().empty() ? 0 : kernel.map().slide;
+  words.insert(words.end(), {"-ex", "target remote | " + server, "-ex", fmt::format("set $slide = {:#x}", slide)});
   words.insert(words.end(), request.client.begin(), request.client.end());
   return words;
 }

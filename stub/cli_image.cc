@@ -47,6 +47,8 @@ Result<rsp::MadeFile> make_unwind_file(const Kernel& kernel) {
   return rsp::MadeFile{std::move(image.file), image.path};
 }
 
+std::string keep_file(const std::string& name, Bytes bytes) { return keep(user_image_cache(), name, bytes); }
+
 void add_image(CLI::App& app, int& status) {
   auto request = std::make_shared<Request>();
   CLI::App* command = app.add_subcommand("image", "Write an ELF file with the kernel's own symbols, types and unwind tables");

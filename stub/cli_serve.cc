@@ -51,6 +51,7 @@ int run(Request& request) {
   if (request.threads == "cpus") settings.threads = rsp::ThreadChoice::cpus;
   settings.image = make_image_file;
   settings.unwind = make_unwind_file;
+  settings.keep = keep_file;
   if (request.server.stdio) settings.client_folder = folder_of_gdb();
   const rsp::Shared shared(*kernel, settings);
   request.server.on_listening = [&](const std::string& where) {

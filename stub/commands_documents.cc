@@ -40,11 +40,11 @@ class Nowhere {
 };
 
 // One element per allocated section in the file's order, even for empty ones: gdb pairs them off by position.
-std::string library_xml(const Shared::State& shared, const Module& module, const std::string& path) {
+std::string library_xml(Shared::State& shared, const Module& module, const std::string& path) {
   Nowhere nowhere(shared.kernel.arch());
   const auto file = ElfFile::open(path);
   if (!file || module.sections.empty()) return {};
-  std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.offered(path, !has_own_addresses(path))));
+  std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.module_file_offered(path)));
   for (const ElfSection& section : file->sections()) {
     if (!(section.flags & elf_section_allocated)) continue;
     const auto placed = std::ranges::find(module.sections, section.name, &ModuleSection::name);

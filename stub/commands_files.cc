@@ -109,6 +109,13 @@ std::string Shared::State::kernel_file() {
 
 std::string Shared::State::unwind_file() { return kernel.vmlinux().empty() || !settings.unwind ? "" : offered_made(unwind_name); }
 
+std::string Shared::State::module_file_offered(const std::string& path) {
+  if (!has_own_addresses(path)) return offered(path, true);
+  if (settings.client_folder.empty()) return path;
+  const Opened& changed = open(path);
+  return changed.path.empty() ? path : offered(changed.path, true);
+}
+
 Shared::State::Opened Shared::State::open_listed(const std::string& name) {
   if (name == image_name || name == unwind_name) {
     auto made = (name == image_name ? settings.image : settings.unwind)(kernel);
@@ -116,8 +123,13 @@ Shared::State::Opened Shared::State::open_listed(const std::string& name) {
   }
   auto file = File::open(name);
   if (!file) return {};
-  if (name != vmlinux() && has_own_addresses(name)) clear_addresses(*file);
-  return {std::move(*file), {}};
+  if (name == vmlinux() || !has_own_addresses(name)) return {std::move(*file), {}};
+  clear_addresses(*file);
+  const auto elf = ElfFile::open(name);
+  const std::string id = elf ? elf->build_id() : "";
+  const bool wanted = settings.keep && !settings.client_folder.empty() && !id.empty();
+  std::string kept = wanted ? settings.keep(std::filesystem::path(name).stem().string() + "-" + id + ".ko", file->view(0)) : "";
+  return {std::move(*file), std::move(kept)};
 }
 
 const Shared::State::Opened& Shared::State::open(const std::string& name) {

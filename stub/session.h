@@ -25,6 +25,8 @@ struct Settings {
   std::size_t packet_size = 0x20000;  // payload bytes, as told to the client
   MakeFile image;   // served as the kernel's file when there is no vmlinux; null: none
   MakeFile unwind;  // served beside a vmlinux: frames that it does not describe; null: none
+  // Keeps bytes in a file of this machine and tells its path, empty when it cannot; null: keep nothing.
+  std::function<std::string(const std::string& name, Bytes)> keep;
   // The client's working folder, when it runs on this machine: it then opens files itself.  Empty: not known.
   std::string client_folder;
 };

@@ -39,21 +39,24 @@ std::string hex(std::uint64_t value) {
   return text;
 }
 
-// Empty when the image of this kernel cannot be told from another's.
-std::string name_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {
+// The image's own build id: debuggers keep indexes by build id, and would take those of the vmlinux for the image's.  It begins
+// as the kernel's does.  Empty when the image of this kernel cannot be told from another's.
+std::string id_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {
+  constexpr std::size_t kernel_digits = 24;
   const std::string& id = kernel.build_id();
-  if (id.empty() || id.size() > 128 || id.find_first_not_of("0123456789abcdef") != id.npos) return {};
+  if (id.size() < kernel_digits || id.find_first_not_of("0123456789abcdef") != id.npos || !kernel.modules()) return {};
   Hash hash;
   hash.add(producer);
+  hash.add(unwind_only);
+  hash.add(id);
   hash.add(kernel.arch().name);
   hash.add(kernel.map().slide);
-  if (!kernel.modules()) return {};
   for (const Module& module : *kernel.modules()) {
     hash.add(module.name);
     hash.add(module.build_id);
     for (const ModuleArea& area : module.areas) hash.add(area.base.raw), hash.add(area.size);
   }
-  return id + "-" + hex(hash.value()) + (unwind_only ? ".unwind" : ".vmlinux");
+  return id.substr(0, kernel_digits) + hex(hash.value());
 }
 
 // A file of the cache that is what its name says; marks it as used.
@@ -87,16 +90,6 @@ void make_room(const ImageCache& cache, const std::string& kept) {
     if (fs::remove(file->path, error)) total -= file->size;
 }
 
-// Best effort: without a cache the image is made each time.
-bool keep(const ImageCache& cache, const std::string& path, Bytes bytes) {
-  std::error_code error;
-  fs::create_directories(fs::path(cache.folder).parent_path(), error);
-  if (mkdir(cache.folder.c_str(), 0700) != 0 && errno != EEXIST) return false;
-  if (bytes.size() > cache.capacity || !write_whole(path, bytes)) return false;
-  make_room(cache, path);
-  return true;
-}
-
 bool interrupts(const Symbol& symbol, const std::vector<UnwindRow>& rows) {
   auto row = std::ranges::lower_bound(rows, symbol.address, {}, &UnwindRow::address);
   for (; row != rows.end() && row->address - symbol.address < symbol.size; ++row)
@@ -115,19 +108,19 @@ void strip(Pieces& pieces) {
 }
 
 Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& producer, const ImageCache& cache, bool unwind_only) {
-  const std::string name = cache.folder.empty() ? "" : name_of(kernel, producer, unwind_only), path = cache.folder + "/" + name;
-  if (!name.empty())
-    if (auto file = find(path, kernel.build_id())) return KernelImage{std::move(*file), path, {}};
+  const std::string id = id_of(kernel, producer, unwind_only), name = id + (unwind_only ? ".unwind" : ".vmlinux");
+  if (const std::string path = cache.folder + "/" + name; !id.empty() && !cache.folder.empty())
+    if (auto file = find(path, id)) return KernelImage{std::move(*file), path, {}};
   Pieces pieces = TRY(kernel.os().pieces());
   const auto frames = make_debug_frame(kernel.arch(), pieces);
   if (unwind_only && frames.empty()) return fail(Errc::not_found, "the kernel has no unwind tables");
   if (unwind_only) strip(pieces);
-  Image image = TRY(make_image(kernel.arch(), pieces, {kernel.build_id(), producer, frames}));
+  Image image = TRY(make_image(kernel.arch(), pieces, {id, producer, frames}));
   std::vector<std::string> remarks = std::move(pieces.remarks);
   remarks.insert(remarks.end(), image.remarks.begin(), image.remarks.end());
   // What is missing in this dump may be in another of the same crash.
-  const bool kept = !name.empty() && remarks.empty() && keep(cache, path, image.file);
-  return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), kept ? path : "", std::move(remarks)};
+  std::string kept = !id.empty() && remarks.empty() ? keep(cache, name, image.file) : "";
+  return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), std::move(kept), std::move(remarks)};
 }
 
 }  // namespace
@@ -163,6 +156,23 @@ Result<void> write_whole(const std::string& path, Bytes bytes) {
     return why;
   }
   return {};
+}
+
+// Best effort: without a cache the image is made each time.
+std::string keep(const ImageCache& cache, const std::string& name, Bytes bytes) {
+  if (cache.folder.empty() || bytes.size() > cache.capacity) return {};
+  const std::string path = cache.folder + "/" + name;
+  std::error_code error;
+  fs::create_directories(fs::path(cache.folder).parent_path(), error);
+  if (mkdir(cache.folder.c_str(), 0700) != 0 && errno != EEXIST) return {};
+  struct stat there {};
+  if (::stat(path.c_str(), &there) == 0 && S_ISREG(there.st_mode) && static_cast<std::uint64_t>(there.st_size) == bytes.size()) {
+    utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+    return path;
+  }
+  if (!write_whole(path, bytes)) return {};
+  make_room(cache, path);
+  return path;
 }
 
 Result<KernelImage> kernel_image(const Kernel& kernel, const std::string& producer, const ImageCache& cache) {

@@ -13,7 +13,7 @@
 namespace kvm {
 
 struct ImageOptions {
-  std::string build_id;   // of the kernel, hex; empty: not known
+  std::string build_id;   // of the file itself, hex; empty: none
   std::string producer;   // "inquest 1.0"
   Bytes debug_frame;      // contents of .debug_frame; empty: none
 };
