@@ -28,6 +28,6 @@ struct VariablePlan {
   std::string_view symbol_name;
 };
 // Adds the types that these need.
-std::vector<VariablePlan> find_variables(const Pieces& pieces, TypeTable& types);
+std::vector<VariablePlan> find_variables(const arch::Arch& arch, const Pieces& pieces, TypeTable& types);
 
 }  // namespace kvm::image

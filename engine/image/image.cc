@@ -83,7 +83,7 @@ Buffer build_id_note(std::endian order, std::string_view hex) {
 
 DieWriter::Sections make_dwarf(const arch::Arch& arch, const Pieces& pieces, TypeTable& types, const Places& places,
                                std::string_view producer) {
-  const auto variables = find_variables(pieces, types);
+  const auto variables = find_variables(arch, pieces, types);
   const Homes homes(types);
   DwarfMaker maker(arch, pieces, types, homes, producer);
   for (std::size_t piece = 0; piece < types.pieces(); ++piece) {

@@ -33,7 +33,8 @@ Places::Places(const Pieces& pieces, ElfWriter& elf) {
     for (const PieceSection& section : piece.sections) {
       // Room is left for the sections that are not the kernel's.
       if (section.size == 0 || section.size > -section.address.raw - 1 || elf.count() + 32 > ElfWriter::most_sections) continue;
-      const std::uint64_t flags = shf_alloc | (section.writable ? shf_write : 0) | (section.code ? shf_execinstr : 0);
+      // All are said to be writable: lldb reads what is not from the file, and would find zeros (19.1, Target::ReadMemory).
+      const std::uint64_t flags = shf_alloc | shf_write | (section.code ? shf_execinstr : 0);
       const std::uint32_t number = elf.add({.name = section_name(piece, section), .type = sht_nobits, .flags = flags,
                                             .address = section.address.raw, .size = section.size});
       sections_.push_back({section.address, section.size, number, section.code});

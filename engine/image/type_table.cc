@@ -203,6 +203,22 @@ std::string_view TypeTable::text(std::uint32_t name) const {
 NodeId TypeTable::add_pointer(NodeId target) { return add_made(BtfKind::pointer, target, 0); }
 NodeId TypeTable::add_array(NodeId element, std::uint32_t count) { return add_made(BtfKind::array, element, count); }
 
+NodeId TypeTable::fill_array(NodeId type, std::uint64_t bytes, std::uint8_t pointer_bytes) {
+  const Node& array = nodes_[type];
+  if (array.kind != BtfKind::array || array_count(array) != 0) return type;
+  const std::uint64_t element = size_of(array.target, pointer_bytes);
+  return element == 0 ? type : add_array(array.target, static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes / element, ~0U)));
+}
+
+std::uint64_t TypeTable::size_of(NodeId type, std::uint8_t pointer_bytes) const {
+  std::uint64_t elements = 1;
+  while ((nodes_[type].is_alias() || nodes_[type].kind == BtfKind::array) && !nodes_[type].broken) {
+    if (nodes_[type].kind == BtfKind::array) elements *= array_count(nodes_[type]);
+    type = nodes_[type].target;
+  }
+  return elements * (nodes_[type].kind == BtfKind::pointer ? pointer_bytes : nodes_[type].size);
+}
+
 NodeId TypeTable::add_made(BtfKind kind, NodeId target, std::uint32_t count) {
   auto& tail = made_tails_.emplace_back();
   store(tail.data() + 8, count, order_);

@@ -87,11 +87,14 @@ class TypeTable {
   std::uint32_t array_count(const Node& array) const { return word(array.tail + 8); }
   std::uint32_t integer_bits(const Node& integer) const { return word(integer.tail); }  // encoding, offset, number of bits
   NodeId integer_of(std::uint32_t size, bool is_signed) const;  // a plain integer type; 0: there is none
+  std::uint64_t size_of(NodeId type, std::uint8_t pointer_bytes) const;  // in bytes; 0: none, or not known
   std::string_view text(std::uint32_t name) const;  // at most `longest_name` of it
 
   // Types that no BTF has.
   NodeId add_pointer(NodeId target);
   NodeId add_array(NodeId element, std::uint32_t count);
+  // One more, as long as `bytes` allow, of an array type of unknown length; any other type stays as it is.
+  NodeId fill_array(NodeId type, std::uint64_t bytes, std::uint8_t pointer_bytes);
 
   // Becomes .debug_str.
   std::uint32_t add_string(std::string_view text);

@@ -65,7 +65,7 @@ std::vector<Wanted> described_by_btf(const TypeTable& types, TypeTable::Range ra
 
 }  // namespace
 
-std::vector<VariablePlan> find_variables(const Pieces& pieces, TypeTable& types) {
+std::vector<VariablePlan> find_variables(const arch::Arch& arch, const Pieces& pieces, TypeTable& types) {
   std::vector<VariablePlan> plans;
   for (std::size_t number = 0; number < types.pieces(); ++number) {
     const Piece& piece = pieces.pieces[number];
@@ -77,8 +77,10 @@ std::vector<VariablePlan> find_variables(const Pieces& pieces, TypeTable& types)
     }
     const Candidates candidates(piece, wanted);
     for (std::uint32_t n = 0; n < wanted.size(); ++n)
-      if (const Symbol* symbol = candidates.choose(n))
-        plans.push_back({0, wanted[n].type, symbol->address, is_global(symbol->kind), number, symbol->name});
+      if (const Symbol* symbol = candidates.choose(n)) {
+        const NodeId type = wanted[n].offset ? wanted[n].type : types.fill_array(wanted[n].type, symbol->size, arch.pointer_bytes);
+        plans.push_back({0, type, symbol->address, is_global(symbol->kind), number, symbol->name});
+      }
   }
   for (VariablePlan& plan : plans) plan.name = types.add_string(plan.symbol_name);
   return plans;

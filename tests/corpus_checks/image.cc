@@ -60,7 +60,7 @@ Piece make_piece(Source& source, std::string name, std::uint64_t& free) {
     }
     source.deltas.push_back(delta);
     const bool relocations = section.type == 4 || section.type == 9;
-    if ((section.flags & 2) && !relocations && section.size) piece.sections.push_back({section.name, {section.addr + delta}, section.size, (section.flags & 4) != 0, (section.flags & 1) != 0});
+    if ((section.flags & 2) && !relocations && section.size) piece.sections.push_back({section.name, {section.addr + delta}, section.size, (section.flags & 4) != 0, (section.flags & 1) != 0 && section.name != ".rodata"});
   }
   if (const ElfSection* btf = source.file.section(".BTF")) {
     const Bytes bytes = source.file.contents(*btf);
