@@ -1,5 +1,6 @@
 #include "engine/image/image.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "engine/image/functions.h"
@@ -10,6 +11,7 @@ namespace {
 using namespace image;
 
 constexpr std::size_t unit_functions = 256, unit_variables = 32;
+constexpr std::size_t most_functions = 1 << 20;  // a kernel with everything built in has half as many
 
 std::string unit_name(const Piece& piece, std::string_view what, std::size_t number) {
   return "<BTF of " + (piece.name.empty() ? "vmlinux" : piece.name) + ", " + std::string(what) + " " + std::to_string(number) + ">";
@@ -31,6 +33,7 @@ class DwarfMaker {
   TypeTable& types_;
   const Homes& homes_;
   DieWriter writer_;
+  std::size_t functions_ = 0;
 };
 
 void DwarfMaker::write_types(std::size_t piece) {
@@ -45,7 +48,9 @@ void DwarfMaker::write_types(std::size_t piece) {
 }
 
 void DwarfMaker::write_functions(std::size_t piece, const Places& places) {
-  const auto plans = find_functions(pieces_.pieces[piece], piece, types_, places);
+  auto plans = find_functions(pieces_.pieces[piece], piece, types_, places);
+  plans.resize(std::min(plans.size(), most_functions - functions_));
+  functions_ += plans.size();
   std::size_t number = 0;
   for (std::size_t first = 0, end; first < plans.size(); first = end) {
     for (end = first; end < plans.size() && end - first < unit_functions && plans[end].section == plans[first].section;) ++end;

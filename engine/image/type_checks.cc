@@ -74,14 +74,14 @@ void TypeTable::break_cycles(const Follow& follow, bool weigh) {
   }
 }
 
-// Whether the types would become far more DWARF than BTF: types that are not homed are written in each unit.
+// Whether the types would become far more DWARF than BTF: those that are not homed are written in each unit that uses them.
 bool TypeTable::weighs_too_much() const {
   std::uint64_t weight = 0, size = 0;
   for (const Node& node : nodes_) {
     size += 1 + std::uint64_t{node.count} / 2;
-    const Node& counted = node.kind == BtfKind::function ? nodes_[node.target] : node;
-    if (counted.homed && node.kind == BtfKind::function) continue;
-    for (std::uint32_t i = 0; i < references(counted); ++i) weight += nodes_[reference(counted, i)].weight;
+    const Node& user = node.kind == BtfKind::function ? nodes_[node.target] : node;
+    if (user.homed == (node.kind == BtfKind::function)) continue;
+    for (std::uint32_t i = 0; i < references(user); ++i) weight += nodes_[reference(user, i)].weight;
   }
   return weight > 16 * size + 4096;
 }

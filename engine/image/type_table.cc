@@ -67,7 +67,7 @@ void TypeTable::add_piece(const Piece& piece, std::vector<std::string>& remarks)
   const bool is_kernel = origins_.size() == 1;
   const Origin& base = origins_.front();
   // Split BTF goes on where the kernel's ends, in ids and in strings (btf.rst, section 4.1 of the older text: "base BTF").
-  if (!is_kernel && base.own_first == 0) {
+  if (!is_kernel && !base.whole) {
     remarks.push_back("no types of " + title(piece) + ": they build on the kernel's, which are not whole");
     return;
   }
@@ -78,9 +78,8 @@ void TypeTable::add_piece(const Piece& piece, std::vector<std::string>& remarks)
   add_string({reinterpret_cast<const char*>(btf->strings().data()), btf->strings().size()});
   order_ = btf->order();
   add_nodes(*btf);
-  if (btf->damage().empty()) return;
-  remarks.push_back("not all types of " + title(piece) + ": " + btf->damage());
-  if (is_kernel) origin.own_first = 0;
+  origin.whole = !btf->damage();
+  if (!origin.whole) remarks.push_back("not all types of " + title(piece) + ": " + to_string(*btf->damage()));
 }
 
 void TypeTable::add_nodes(const BtfEntries& btf) {

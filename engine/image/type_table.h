@@ -104,6 +104,7 @@ class TypeTable {
   struct Origin {              // of a piece's types
     std::uint32_t own_first = 0, own_name = 0;  // BTF's numbers for the first own type and the first own string
     std::uint32_t strings = 0, strings_size = 0;
+    bool whole = false;
   };
 
   void add_piece(const Piece& piece, std::vector<std::string>& remarks);

@@ -49,14 +49,15 @@ void BtfEntries::index_types() {
   offsets_.reserve(types_.size() / 32);
   for (std::uint32_t at = 0; at < types_.size();) {
     if (types_.size() - at < entry_size) {
-      damage_ = "BTF: cut inside an entry";
+      damage_ = {Errc::bad_data, 0, "BTF: cut inside an entry"};
       return;
     }
     const BtfEntry entry = entry_at(at);
     const auto tail = tail_size(entry);
     if (!tail || *tail > types_.size() - at - entry_size) {
       // The length of an unknown kind is unknown too: nothing after it can be read.
-      damage_ = tail ? "BTF: cut inside an entry" : "BTF: type kind " + std::to_string(static_cast<int>(entry.kind));
+      damage_ = tail ? Error{Errc::bad_data, 0, "BTF: cut inside an entry"}
+                     : Error{Errc::unsupported, 0, "BTF: type kind " + std::to_string(static_cast<int>(entry.kind))};
       return;
     }
     offsets_.push_back(at);

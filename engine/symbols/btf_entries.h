@@ -4,7 +4,7 @@
 #pragma once
 
 #include <bit>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "engine/integers.h"
@@ -35,7 +35,7 @@ class BtfEntries {
   BtfEntry operator[](std::size_t index) const { return entry_at(offsets_[index]); }  // type `first id + index`
   Bytes strings() const { return strings_; }
   std::endian order() const { return order_; }
-  const std::string& damage() const { return damage_; }
+  const std::optional<Error>& damage() const { return damage_; }
 
  private:
   void index_types();
@@ -45,7 +45,7 @@ class BtfEntries {
   Bytes types_, strings_;
   std::endian order_ = std::endian::little;
   std::vector<std::uint32_t> offsets_;
-  std::string damage_;
+  std::optional<Error> damage_;
 };
 
 }  // namespace kvm

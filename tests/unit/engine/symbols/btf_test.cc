@@ -4,50 +4,12 @@
 #include <catch2/catch.hpp>
 #include <limits>
 
-#include "engine/integers.h"
+#include "tests/support/btf_writer.h"
 
 using namespace kvm;
+using namespace kvm::testing;
 
 namespace {
-
-class Text {  // the type and string sections being written
- public:
-  explicit Text(std::endian order = std::endian::little) : order_(order) {}
-
-  // A type entry; the kind's own words follow.  Answers its number.
-  std::uint32_t type(const std::string& name, std::uint32_t kind, std::uint32_t count, bool flag, std::uint32_t size_or_type,
-                     const std::vector<std::uint32_t>& tail = {}) {
-    for (const std::uint32_t word : {string(name), std::uint32_t{flag} << 31 | kind << 24 | count, size_or_type}) put(types_, word);
-    for (const std::uint32_t word : tail) put(types_, word);
-    return ++last_;
-  }
-  std::uint32_t string(const std::string& name) {
-    if (name.empty()) return 0;
-    const auto offset = static_cast<std::uint32_t>(strings_.size());
-    strings_.insert(strings_.end(), name.c_str(), name.c_str() + name.size() + 1);
-    return offset;
-  }
-  std::vector<std::uint8_t> bytes() const {
-    std::vector<std::uint8_t> out(4);
-    store<std::uint16_t>(out.data(), 0xeb9f, order_);
-    out[2] = 1;
-    const auto types = static_cast<std::uint32_t>(types_.size()), strings = static_cast<std::uint32_t>(strings_.size());
-    for (const std::uint32_t word : {24u, 0u, types, types, strings}) put(out, word);
-    out.insert(out.end(), types_.begin(), types_.end());
-    out.insert(out.end(), strings_.begin(), strings_.end());
-    return out;
-  }
-  std::unique_ptr<Types> open() const { return std::move(*open_btf(bytes(), 8)); }
-
- private:
-  void put(std::vector<std::uint8_t>& out, std::uint32_t word) const {
-    out.resize(out.size() + 4);
-    store(out.data() + out.size() - 4, word, order_);
-  }
-  std::endian order_;
-  std::uint32_t last_ = 0;
-  std::vector<std::uint8_t> types_, strings_{0};
-};
 
 // struct task {
 //   int pid;                              bytes 0-3
@@ -62,9 +24,7 @@ class Text {  // the type and string sections being written
 //   int tail[];                           80
 // };
 std::vector<std::uint8_t> sample(std::endian order) {
-  Text t(order);
-  enum { INT = 1, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, PROTO, VAR, DATASEC, FLOAT,
-         DECL_TAG, TYPE_TAG, ENUM64 };
+  BtfWriter t(order);
   const auto integer = t.type("int", INT, 0, false, 4, {1u << 24 | 32});
   const auto uns = t.type("unsigned int", INT, 0, false, 4, {32});
   const auto lng = t.type("long", INT, 0, false, 8, {1u << 24 | 64});
@@ -210,14 +170,14 @@ TEST_CASE("Enumerators of every width and sign") {
 }
 
 TEST_CASE("Cycles and wild numbers end") {
-  Text t;
+  BtfWriter t;
   t.type("loop", 8, 0, false, 1);                                                        // typedef of itself
   t.type("self", 4, 2, false, 8, {0, 2, 0, t.string("x"), 99, 8});                        // contains itself; type 99 of none
   t.type("wide", 4, 2, false, 8, {0, 3, 0, 0, 3, 0});                                    // ... twice: 2^32 ways through it
   t.type("", 3, 0, false, 0, {4, 4, 0xffffffff});                                        // array of itself
   t.type("arrays", 8, 0, false, 4);
   t.type("odd", 4, 1, true, 8, {0xfffffff0, 0xffffffff, 0xff000007});                    // no such string; 255 bits
-  const auto types = t.open();
+  const auto types = std::move(*open_btf(t.bytes(), 8));
   CHECK_FALSE(types->member("loop", "x"));
   CHECK(types->member("self", "x")->offset == 1);
   CHECK_FALSE(types->member("self", "y"));
@@ -232,7 +192,7 @@ TEST_CASE("BTF that is cut or unknown is refused") {
     INFO(size);
     CHECK_FALSE(open_btf(std::vector(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)), 8));
   }
-  Text newer;
+  BtfWriter newer;
   newer.type("x", 25, 0, false, 0);
   CHECK(open_btf(newer.bytes(), 8).error().code == Errc::unsupported);
   auto version = whole;
