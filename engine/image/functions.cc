@@ -8,16 +8,22 @@ namespace {
 bool is_code(char kind) { return kind == 't' || kind == 'T' || kind == 'w' || kind == 'W'; }
 bool is_global(char kind) { return kind >= 'A' && kind <= 'Z'; }
 
-// Functions of one BTF by name.
+// Functions of one BTF by name.  Statics of several files can share a name.
 class FunctionNames {
  public:
   FunctionNames(const TypeTable& types, TypeTable::Range range) : types_(types), index_(count(range)) {
-    for (NodeId id = range.first; id < range.end; ++id)
-      if (types_[id].kind == BtfKind::function) index_.add(name_of(id), id, [this](NodeId n) { return name_of(n); });
+    for (NodeId id = range.first; id < range.end; ++id) {
+      if (types_[id].kind != BtfKind::function) continue;
+      NodeId& known = index_.add(name_of(id), id, [this](NodeId n) { return name_of(n); });
+      if (known != id && !same_prototype(known, id)) several_.push_back(known);
+    }
+    std::sort(several_.begin(), several_.end());
   }
+  // 0: there is none, or nobody knows which one.
   NodeId find(std::string_view name) const {
     const NodeId* id = index_.find(name, [this](NodeId n) { return name_of(n); });
-    return id && types_[types_[*id].target].kind == BtfKind::prototype ? *id : 0;
+    if (!id || types_[types_[*id].target].kind != BtfKind::prototype) return 0;
+    return std::binary_search(several_.begin(), several_.end(), *id) ? 0 : *id;
   }
 
  private:
@@ -27,9 +33,17 @@ class FunctionNames {
     return n;
   }
   std::string_view name_of(NodeId id) const { return types_.text(types_[id].name); }
+  // But for the parameters' names.
+  bool same_prototype(NodeId a, NodeId b) const {
+    const Node &x = types_[types_[a].target], &y = types_[types_[b].target];
+    bool same = x.kind == y.kind && types_.references(x) == types_.references(y);
+    for (std::uint32_t i = 0; same && i < types_.references(x); ++i) same = types_.reference(x, i) == types_.reference(y, i);
+    return same;
+  }
 
   const TypeTable& types_;
   NameIndex index_;
+  std::vector<NodeId> several_;  // the first of those with a name, where prototypes differ
 };
 
 }  // namespace

@@ -161,15 +161,21 @@ TEST_CASE("Functions have their prototypes and addresses") {
   t.type("gone", FUNC, 0, false, t.type("", PROTO, 0, false, 0));
   t.type("data", FUNC, 0, false, t.type("", PROTO, 0, false, 0));
   t.type("strange", FUNC, 0, false, basic.integer);
+  t.type("same", FUNC, 0, false, t.type("", PROTO, 1, false, 0, {t.string("a"), basic.integer}));
+  t.type("same", FUNC, 0, false, t.type("", PROTO, 1, false, 0, {t.string("b"), basic.integer}));
+  t.type("twin", FUNC, 0, false, t.type("", PROTO, 1, false, 0, {t.string("a"), basic.integer}));
+  t.type("twin", FUNC, 0, false, t.type("", PROTO, 1, false, 0, {t.string("a"), basic.word}));
   Pieces pieces = kernel_of(t);
   pieces.pieces[0].symbols = {{"exit", {0x80001000}, 0x20, 'T'},  {"unknown", {0x80001020}, 8, 't'}, {"alias", {0x80001030}, 0, 't'},
                               {"wake", {0x80001030}, 0, 't'},     {"after", {0x80001038}, 0, 't'},   {"strange", {0x80001100}, 4, 't'},
+                              {"same", {0x80001200}, 4, 't'},     {"twin", {0x80001300}, 4, 't'},
                               {"idle", {0x80001ff0}, 0, 't'},     {"data", {0x80003000}, 4, 'd'}};
   const ImageText text = read(pieces);
   CHECK(text.unit("<BTF of vmlinux, functions 1>").lines ==
         std::vector<std::string>{"[0x80001000, 0x80001020) void exit(int code)",
                                  "[0x80001030, 0x80001038) static int alias(struct task? * p, ...)",  // the first name is the kernel's own choice
                                  "struct task;",
+                                 "[0x80001200, 0x80001204) static void same(int a)",
                                  "[0x80001ff0, 0x80002000) static void idle()"});
 }
 
