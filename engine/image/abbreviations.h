@@ -11,7 +11,7 @@ namespace kvm::image {
 enum class Shape : std::uint8_t {
   unit, base_type, pointer_type, const_type, volatile_type, restrict_type, type_def, array_type, subrange, structure_type,
   union_type, structure_declaration, union_declaration, member, enumeration_type, enumerator, subroutine_type, parameter,
-  unspecified_parameters, subprogram, variable,
+  unspecified_parameters, subprogram, variable, inline_subprogram, inlined_call,
 };
 
 // What an entry has beyond its shape's fixed attributes.
@@ -39,7 +39,7 @@ class Abbreviations {
  private:
   void declare(Shape shape, unsigned extras, std::uint16_t code);
 
-  std::array<std::array<std::uint16_t, 32>, 21> codes_{};
+  std::array<std::array<std::uint16_t, 32>, 23> codes_{};
   std::uint16_t last_ = 0;
   Buffer table_;
 };

@@ -39,10 +39,10 @@ std::string hex(std::uint64_t value) {
   return text;
 }
 
-// The image's own build id: debuggers keep indexes by build id, and would take those of the vmlinux for the image's.  It begins
-// as the kernel's does.  Empty when the image of this kernel cannot be told from another's.
-std::string id_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {
-  constexpr std::size_t kernel_digits = 24;
+constexpr std::size_t kernel_digits = 24;
+
+// Empty when the image of this kernel cannot be told from another's.
+std::string key_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {
   const std::string& id = kernel.build_id();
   if (id.size() < kernel_digits || id.find_first_not_of("0123456789abcdef") != id.npos || !kernel.modules()) return {};
   Hash hash;
@@ -60,11 +60,11 @@ std::string id_of(const Kernel& kernel, const std::string& producer, bool unwind
 }
 
 // A file of the cache that is what its name says; marks it as used.
-std::optional<File> find(const std::string& path, const std::string& build_id) {
+std::optional<File> find(const std::string& path, std::string_view build_id) {
   auto file = File::open(path);
   if (!file) return std::nullopt;
   auto elf = ElfFile::open(std::move(*file));
-  if (!elf || elf->build_id() != build_id) return std::nullopt;
+  if (!elf || !elf->build_id().starts_with(build_id)) return std::nullopt;
   utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
   auto again = File::open(path);
   return again ? std::optional(std::move(*again)) : std::nullopt;
@@ -108,8 +108,10 @@ void strip(Pieces& pieces) {
 }
 
 Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& producer, const ImageCache& cache, bool unwind_only) {
-  const std::string id = id_of(kernel, producer, unwind_only), name = id + (unwind_only ? ".unwind" : ".vmlinux");
-  if (const std::string path = cache.folder + "/" + name; !id.empty() && !cache.folder.empty())
+  // Not the kernel's build id: debuggers keep indexes by it, and would take the vmlinux's for the image's.
+  const std::string id = kernel.build_id().substr(0, kernel_digits), key = key_of(kernel, producer, unwind_only);
+  const std::string name = key + (unwind_only ? ".unwind" : ".vmlinux");
+  if (const std::string path = cache.folder + "/" + name; !key.empty() && !cache.folder.empty())
     if (auto file = find(path, id)) return KernelImage{std::move(*file), path, {}};
   Pieces pieces = TRY(kernel.os().pieces());
   const auto frames = make_debug_frame(kernel.arch(), pieces);
@@ -119,7 +121,7 @@ Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& produc
   std::vector<std::string> remarks = std::move(pieces.remarks);
   remarks.insert(remarks.end(), image.remarks.begin(), image.remarks.end());
   // What is missing in this dump may be in another of the same crash.
-  std::string kept = !id.empty() && remarks.empty() ? keep(cache, name, image.file) : "";
+  std::string kept = !key.empty() && remarks.empty() ? keep(cache, name, image.file) : "";
   return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), std::move(kept), std::move(remarks)};
 }
 

@@ -6,11 +6,36 @@ namespace {
 constexpr std::uint16_t dwarf_version = 5;
 constexpr std::uint8_t unit_compile = 1, language_c11 = 0x1d, op_addr = 0x03;  // DWARF 5, tables 7.2, 7.17 and 7.9
 
+// A table of no lines, which says as much with its one file (DWARF 5, section 6.2.4).
+void add_line_table(Buffer& table, std::uint8_t word) {
+  constexpr std::uint8_t operands[] = {0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1};
+  constexpr std::uint8_t content_path = 1, form_string = 8;
+  const auto length_at_end = [&](std::size_t at) { table.patch32(at, static_cast<std::uint32_t>(table.size() - at - 4)); };
+  const auto entry = [&](std::string_view path) {
+    for (const std::uint8_t byte : {std::uint8_t{1}, content_path, form_string, std::uint8_t{1}}) table.u8(byte);
+    table.bytes({reinterpret_cast<const std::uint8_t*>(path.data()), path.size()});
+    table.u8(0);
+  };
+  const std::size_t start = table.size();
+  table.u32(0);
+  table.u16(dwarf_version);
+  table.u8(word);
+  table.u8(0);
+  const std::size_t header = table.size();
+  table.u32(0);
+  for (const int value : {1, 1, 1, -5, 14, 13}) table.u8(static_cast<std::uint8_t>(value));
+  table.bytes(operands);
+  entry(".");
+  entry("<no source lines>");
+  length_at_end(header);
+  length_at_end(start);
+}
+
 }  // namespace
 
 DieWriter::DieWriter(const arch::Arch& arch, TypeTable& types, const Homes& homes, std::string_view producer)
     : types_(types), homes_(homes), word_(arch.pointer_bytes), producer_(types.add_string(producer)),
-      out_{Buffer(arch.endian, std::size_t{1} << 22), Buffer(arch.endian), Abbreviations(arch.endian)},
+      out_{Buffer(arch.endian, std::size_t{1} << 22), Buffer(arch.endian), Buffer(arch.endian), Abbreviations(arch.endian)},
       places_(std::size_t{types.size()} * 2), home_offsets_(types.size()) {}
 
 void DieWriter::begin_unit(std::string_view unit_name, std::optional<std::uint32_t> home, std::optional<CodeRange> code) {
@@ -30,6 +55,8 @@ void DieWriter::begin_unit(std::string_view unit_name, std::optional<std::uint32
   if (!code) return;
   info.word(code->first.raw, word_);
   info.u64(code->size);
+  info.u32(static_cast<std::uint32_t>(out_.lines.size()));
+  add_line_table(out_.lines, word_);
   address_range(*code);
 }
 
@@ -102,6 +129,27 @@ void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange cod
   reference(result);
   if (has_parameters) parameters(prototype);
   write_queue();
+}
+
+void DieWriter::interrupt_entry(std::uint32_t function_name, CodeRange code, bool global) {
+  constexpr std::uint8_t inlined = 1;  // DW_INL_inlined
+  const auto place = [&] {
+    out_.info.word(code.first.raw, word_);
+    out_.info.u32(static_cast<std::uint32_t>(code.size));
+  };
+  const auto itself = static_cast<std::uint32_t>(out_.info.size() - unit_start_);
+  begin(Shape::inline_subprogram, has_name);
+  name(function_name);
+  out_.info.u8(inlined);
+  begin(Shape::subprogram, has_name | has_children | (global ? is_external : 0U));
+  name(function_name);
+  place();
+  begin(Shape::inlined_call, 0);
+  out_.info.u32(itself);
+  place();
+  out_.info.u8(0);  // gdb wants to be told where the call is: nowhere
+  out_.info.u8(0);
+  children_end();
 }
 
 void DieWriter::variable(std::uint32_t variable_name, NodeId type, VirtAddr address, bool global) {

@@ -1,4 +1,4 @@
-// Writes debugging information entries, unit by unit (DWARF 5): .debug_info and .debug_aranges.
+// Writes debugging information entries, unit by unit (DWARF 5): .debug_info, .debug_aranges and a .debug_line without lines.
 #pragma once
 
 #include <optional>
@@ -25,10 +25,13 @@ class DieWriter {
 
   void definition(NodeId homed);
   void function(std::uint32_t name, NodeId prototype, CodeRange code, bool global);
+  // A function that interrupts enter.  Debuggers show a frame behind which the caller was interrupted as nothing but that
+  // (gdb: "<signal handler called>"); as its body is one inlined call of itself, the name is shown as well.
+  void interrupt_entry(std::uint32_t name, CodeRange code, bool global);
   void variable(std::uint32_t name, NodeId type, VirtAddr address, bool global);
 
   struct Sections {
-    Buffer info, aranges;
+    Buffer info, aranges, lines;
     Abbreviations abbreviations;
   };
   Sections finish() &&;

@@ -53,6 +53,14 @@ std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number,
   const std::vector<Symbol>& symbols = piece.symbols;
   std::vector<FunctionPlan> plans;
   VirtAddr end{0};  // of the functions so far
+  auto row = piece.unwind.begin();
+  // Is there a row of an interrupt from `from` up to `next`?  Asked in the order of addresses.
+  const auto interrupts = [&](VirtAddr from, VirtAddr next) {
+    while (row != piece.unwind.end() && row->address < from) ++row;
+    bool found = false;
+    for (; row != piece.unwind.end() && row->address < next; ++row) found = found || row->interrupted;
+    return found;
+  };
   for (std::size_t i = 0, next; i < symbols.size(); i = next) {
     // Names of one address are names of one function.  The first is the one that the kernel itself would print.
     const Symbol* first = nullptr;
@@ -62,15 +70,17 @@ std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number,
       if (!first) first = &symbols[next];
       if (function == 0) function = functions.find(symbols[next].name);
     }
-    if (function == 0 || first->address < end) continue;
+    if (!first || first->address < end) continue;
+    const bool entry = function == 0 && interrupts(first->address, next < symbols.size() ? symbols[next].address : VirtAddr{~std::uint64_t{0}});
+    if (function == 0 && !entry) continue;
     const PlacedSection* section = places.at(first->address);
     if (!section || !section->code || !section->contains(first->address)) continue;
     std::uint64_t size = extent_of(symbols, static_cast<std::size_t>(first - symbols.data()), *section);
     size = std::min({size, section->first + section->size - first->address, std::uint64_t{1} << 31});
     if (next < symbols.size() && is_code(symbols[next].kind)) size = std::min(size, symbols[next].address - first->address);
-    const Node& node = types[function];
-    const std::uint32_t name = types.text(node.name) == first->name ? node.name : types.add_string(first->name);
-    plans.push_back({name, node.target, {first->address, size}, section->number, is_global(first->kind)});
+    const Node node = types[function];
+    const std::uint32_t name = !entry && types.text(node.name) == first->name ? node.name : types.add_string(first->name);
+    plans.push_back({name, entry ? 0 : node.target, {first->address, size}, section->number, is_global(first->kind), entry});
     end = first->address + size;
   }
   return plans;

@@ -15,6 +15,7 @@ struct FunctionPlan {
   CodeRange code;
   std::uint32_t section;
   bool global;
+  bool interrupt_entry = false;  // entered by an interrupt, as the unwind rows tell; its type is not told
 };
 // In the order of their addresses; no two overlap.
 std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number, TypeTable& types, const Places& places);

@@ -13,7 +13,7 @@
 namespace kvm {
 
 struct ImageOptions {
-  std::string build_id;   // of the file itself, hex; empty: none
+  std::string build_id;   // what the file's own begins with, hex; the rest tells its contents from any other's
   std::string producer;   // "inquest 1.0"
   Bytes debug_frame;      // contents of .debug_frame; empty: none
 };
