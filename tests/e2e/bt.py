@@ -41,7 +41,7 @@ def in_order(wanted, have, same):
 
 def same_function(kernel, gdb):
     plain = kernel.split(".")[0]  # the compiler's .isra.0 and .cold are no names in debug information
-    return gdb in (kernel, plain, *ALIASES.get(plain, []))
+    return gdb in (kernel, kernel.rsplit(".", 1)[0], plain, *ALIASES.get(plain, []))  # of .part.0 gdb shows .part
 
 
 def sleeping(crash):

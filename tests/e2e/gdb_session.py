@@ -25,14 +25,14 @@ def server(env, dump, *words, vmlinux=True):
     return shlex.join(["exec", env.inquest, *map(str, env.words("serve", dump, "--stdio", *words, vmlinux=vmlinux))])
 
 
-def run_gdb(env, commands, target, program=None, timeout=300, gdb="gdb"):
+def run_gdb(env, commands, target, program=None, timeout=300, gdb="gdb", variables=None):
     """Answers to `commands`, and what gdb itself printed; the server behind `target` is one that target remote takes."""
     requests = env.temp(f"gdb-{run_gdb.count}.json")
     run_gdb.count += 1
     requests.write_text(json.dumps(commands))
     # Folders with the modules' debug files come from the server (it finds them next to vmlinux), not from gdb's own settings.
     done = subprocess.run([gdb, *OPTIONS, *([str(program)] if program else []), "-ex", f"target remote {target}",
-                           "-x", str(HERE / "in_gdb.py")], env={**os.environ, "INQUEST_E2E": str(requests), "LC_ALL": "C.UTF-8"},
+                           "-x", str(HERE / "in_gdb.py")], env={**os.environ, "INQUEST_E2E": str(requests), "LC_ALL": "C.UTF-8", **(variables or {})},
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
     answers = requests.with_name(requests.name + ".out")
     if not answers.exists():
@@ -51,8 +51,9 @@ def switch(tid):
 class Session:
     """Collects commands by key; the first answer wanted runs gdb."""
 
-    def __init__(self, env, dump):
-        self.env, self.dump = env, dump
+    def __init__(self, env, dump, alone=False, variables=None):
+        """`alone`: neither gdb nor the server has a file but the dump."""
+        self.env, self.dump, self.alone, self.variables = env, dump, alone, variables
         self.commands, self.answers, self.said = {}, None, ""
 
     def want(self, key, command):
@@ -65,8 +66,10 @@ class Session:
         if self.answers is None:
             keys = list(self.commands)
             self.answers = {}
-            answers, stdout, stderr = run_gdb(self.env, list(self.commands.values()), "| " + server(self.env, self.dump),
-                                              self.dump.crash.vmlinux, gdb=self.dump.crash.gdb)
+            words = ["--no-vmlinux"] if self.alone else []
+            target = "| " + server(self.env, self.dump, *words, vmlinux=not self.alone)
+            answers, stdout, stderr = run_gdb(self.env, list(self.commands.values()), target, gdb=self.dump.crash.gdb,
+                                              program=None if self.alone else self.dump.crash.vmlinux, variables=self.variables)
             self.answers = dict(zip(keys, answers))
             self.said = stdout + "\n" + stderr
         if key not in self.answers:

@@ -1,0 +1,158 @@
+"""gdb with nothing but the dump: `target remote | inquest serve --stdio DUMP`, on the image that is made of it."""
+import functools
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import bt
+from gdb_session import Session, server, switch
+from lib import lacks
+
+PANIC = ["panic", "sysrq_handle_crash", "__handle_sysrq", "write_sysrq_trigger", "vfs_write", "ksys_write", "do_syscall_64",
+         "entry_SYSCALL_64_after_hwframe"]
+
+
+def plain(name):
+    return name.split(".")[0]  # gdb has the kernel's own names here, .cold and .isra.0 included
+
+
+def check_panic(crash, session):
+    frames = [plain(name) for _, name in bt.backtraces(session.output("bt")).get(1, [])]
+    if missing := bt.in_order(PANIC, frames, lambda one, other: one == other):
+        yield f"no {missing} in its place in {frames}"
+
+
+def check_interrupted(crash, session):
+    """A task that was interrupted: the code that the interrupt enters has its name, and what was interrupted follows."""
+    found = 0
+    for tid, lines in sections(session.output("bt")).items():
+        for name, after in zip(lines, lines[1:]):
+            if "<signal handler called>" in after:
+                found += 1
+                if not re.search(r" in (asm_|error_|paranoid_|common_interrupt)\w* \(", name):
+                    yield f"task {tid}: {name} before an interrupted frame"
+    if not found and crash.name != "kexec":
+        tid = next(tid for tid, task in crash.stat().items() if task.name == b"spinning")
+        if "__schedule" not in "".join(sections(session.output("bt")).get(tid, [])):
+            yield "no task was interrupted"
+
+
+def sections(output):
+    """tid -> its lines of frames."""
+    found, current = {}, None
+    for line in output.splitlines():
+        if thread := bt.THREAD.match(line):
+            current = found.setdefault(int(thread[1]), [])
+        elif current is not None and line.startswith("#"):
+            current.append(line)
+    return found
+
+
+def check_ends(crash, session):
+    """No backtrace goes on behind the first frame of user code, nor ends in an error."""
+    for tid, lines in sections(session.output("bt")).items():
+        for line in lines[:-1]:
+            if re.match(r"#\d+ +0x0000[0-9a-f]{12} in \?\?", line):
+                yield f"task {tid}: frames behind user code: {lines[-3:]}"
+                break
+    output = re.sub(r"#0  <unavailable> in \?\? \(\)\nBacktrace stopped: not enough registers.*", "", session.output("bt"))  # zombies
+    for said in ("Backtrace stopped", "previous frame"):
+        if said in output:
+            yield f"gdb says: {said}"
+
+
+def check_values(crash, session):
+    tid = next(tid for tid, task in crash.stat().items() if task.name == b"nanosleep")
+    yield from lacks("init_task", session.output("init_task"), '"swapper/0')
+    yield from lacks("a task", session.output("task"), f"pid = {tid},", 'comm = "nanosleep')
+    yield from lacks("ptype", session.output("sk_buff"), "struct sk_buff {", "sk_buff_data_t tail;", "unsigned char *head")
+    yield from lacks("release", session.output("release"), crash.release)
+    yield from lacks("prototype", session.output("vfs_read"), "ssize_t (struct file *, char *, size_t, loff_t *)")
+    yield from lacks("arguments", session.output("scope"), "Symbol file", "Symbol buf", "Symbol pos")
+    yield from lacks("a breakpoint", session.output("break"), "Breakpoint 1 at 0x")
+
+
+def check_module(crash, session):
+    address, _, name, module = next(row for row in crash.kallsyms() if row[3] == "loop" and row[1] in "tT" and row[2] == "loop_queue_rq")
+    yield from lacks("info symbol", session.output("module symbol"), name)
+    yield from lacks("info address", session.output("module function"), f"{address:#x}")
+    yield from lacks("a module's type", session.output("module type"), "struct loop_device {", "lo_backing_file")
+
+
+def check_kept(crash, cache):
+    """The image is kept, and a second gdb takes the same file."""
+    images = list((cache / "inquest" / "images").iterdir())
+    if len(images) != 1 or images[0].suffix != ".vmlinux":
+        yield f"the cache has {[path.name for path in images]}"
+    elif os.stat(images[0].parent).st_mode & 0o077:
+        yield "others may read the cache"
+
+
+def check_remote(env, dump, cache):
+    """Over a pipe whose ends see different files (an ssh) the image comes through the protocol; here, by hiding that gdb is our parent."""
+    from gdb_session import run_gdb
+    target = "| exec setsid --wait " + server(env, dump, "--no-vmlinux", vmlinux=False).removeprefix("exec ")
+    answers, stdout, stderr = run_gdb(env, ["bt", "p init_task.comm"], target, variables={"XDG_CACHE_HOME": str(cache)})
+    yield from lacks("bt", answers[0].output, "entry_SYSCALL_64_after_hwframe")
+    yield from lacks("init_task", answers[1].output, '"swapper/0')
+
+
+def check_file(env, dump):
+    """`inquest image`: tools accept the file."""
+    path = Path(env.work.name) / "vmlinux.image"
+    made = env.run("image", *dump.options, dump.path, "--no-vmlinux", "-o", str(path))
+    if made.returncode or made.stdout or made.stderr:
+        yield f"inquest image: {made.returncode} {made.stderr}"
+        return
+    verify = subprocess.run(["llvm-dwarfdump-19", "--verify", str(path)], capture_output=True, text=True)
+    if verify.returncode or "No errors." not in verify.stdout:
+        yield f"llvm-dwarfdump --verify: {[line for line in verify.stdout.splitlines() if 'error' in line][:3]}"
+    read = subprocess.run(["readelf", "-a", "-w", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if read.returncode or read.stderr:
+        yield f"readelf: {read.stderr[:200]}"
+    slide = env.json("info", dump)["slide"]
+    unwind = Path(__file__).resolve().parent.parent / "corpus_checks" / "unwind.py"
+    orc = subprocess.run([str(unwind), str(path), str(dump.crash.vmlinux), slide], capture_output=True, text=True)
+    if orc.returncode:
+        yield f"ORC: {orc.stdout.splitlines()[-1:]} {orc.stdout.splitlines()[:2]} {orc.stderr[-200:]}"
+    path.unlink()
+
+
+def plan(crash, session):
+    tid = next(tid for tid, task in crash.stat().items() if task.name == b"nanosleep")
+    loop = next((row for row in crash.kallsyms() if row[3] == "loop" and row[2] == "loop_queue_rq"), None)
+    session.want("bt", "thread apply all bt")
+    session.want("init_task", "p init_task.comm")
+    session.want("to nanosleep", switch(tid))
+    session.want("task", f"python t=next(t for t in __import__('json').loads(__import__('subprocess').run({ps(session)!r}, capture_output=True).stdout) "
+                         f"if t['tid'] == {tid}); gdb.execute('p *(struct task_struct *)' + t['task'])")
+    session.want("sk_buff", "ptype struct sk_buff")
+    session.want("release", "p init_uts_ns.name.release")
+    session.want("vfs_read", "whatis vfs_read")
+    session.want("scope", "info scope vfs_read")
+    session.want("break", "break vfs_read")
+    session.want("module symbol", f"info symbol {loop[0] + 4:#x}")
+    session.want("module function", "info address loop_queue_rq")
+    session.want("module type", "ptype struct loop_device")
+
+
+def ps(session):
+    return [session.env.inquest, "ps", *session.dump.options, str(session.dump.path), "--no-vmlinux", "--json"]
+
+
+def tests(env):
+    for crash in env.crashes():
+        if crash.name == "many":
+            continue
+        cache = Path(env.work.name) / f"cache-{crash.id.replace('/', '-')}"
+        session = Session(env, crash.dump(), alone=True, variables={"XDG_CACHE_HOME": str(cache)})
+        plan(crash, session)
+        checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "interrupted": check_interrupted,
+                  "ends": check_ends, "values": check_values, "module": check_module}
+        for name, check in checks.items():
+            yield f"{crash.id}/{name}", functools.partial(check, crash, session)
+        yield f"{crash.id}/kept", functools.partial(check_kept, crash, cache)
+        if crash.name == "qemu4":
+            yield f"{crash.id}/remote", functools.partial(check_remote, env, crash.dump(), cache)
+            yield f"{crash.id}/file", functools.partial(check_file, env, crash.dump())
