@@ -164,6 +164,8 @@ struct LinuxLayout {
   CpuRoot cpu;
   std::span<const OrcNumbering> orc;  // every numbering that there was; empty: no ORC on this processor
   InterruptFrame interrupt_frame;
+  // Where the direct call leads whose instruction ends at `after`, from the bytes before; 0: it is none.  Null: not known.
+  std::uint64_t (*call_target)(std::span<const std::uint8_t> before, std::uint64_t after) = nullptr;
 };
 
 struct Arch {

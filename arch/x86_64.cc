@@ -114,6 +114,15 @@ constexpr SavedRegister pt_regs[] = {
     {"rdi", "di"},  {"rip", "ip"},  {"cs", "cs"},   {"eflags", "flags"}, {"rsp", "sp"}, {"ss", "ss"},
 };
 
+// CALL rel32 (SDM volume 2, "CALL"): E8 and the distance from the next instruction.
+std::uint64_t call_target(std::span<const std::uint8_t> before, std::uint64_t after) {
+  constexpr std::size_t length = 5;
+  if (before.size() < length || before[before.size() - length] != 0xe8) return 0;
+  std::uint32_t distance = 0;
+  for (std::size_t i = 1; i < length; ++i) distance |= std::uint32_t{before[before.size() - length + i]} << 8 * (i - 1);
+  return after + static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(distance)});
+}
+
 constexpr LinuxLayout linux_layout{
     .image_bases = image_bases,
     .image_size = 0x4000'0000,   // KERNEL_IMAGE_SIZE with KASLR
@@ -128,6 +137,7 @@ constexpr LinuxLayout linux_layout{
     .cpu = {"cr3", 0x000f'ffff'ffff'e000, "cr4", 1 << 12},
     .orc = orc,
     .interrupt_frame = {"pt_regs", pt_regs, "ip", "entry_"},
+    .call_target = call_target,
 };
 
 }  // namespace

@@ -51,6 +51,7 @@ std::string key_of(const Kernel& kernel, const std::string& producer, bool unwin
   hash.add(id);
   hash.add(kernel.arch().name);
   hash.add(kernel.map().slide);
+  for (const Cpu& cpu : kernel.cpus()) hash.add(cpu.registers ? cpu.registers->get(arch::Role::pc).value_or(0) : 0);
   for (const Module& module : *kernel.modules()) {
     hash.add(module.name);
     hash.add(module.build_id);

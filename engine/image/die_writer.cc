@@ -117,39 +117,36 @@ void DieWriter::definition(NodeId homed) {
   write_queue();
 }
 
-void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange code, bool global) {
+void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange code, bool global, CodeRange signal_frame) {
+  constexpr std::uint8_t inlined = 1;  // DW_INL_inlined
+  const auto abstract = static_cast<std::uint32_t>(out_.info.size() - unit_start_);
+  if (signal_frame.size != 0) {
+    begin(Shape::inline_subprogram, has_name);
+    name(function_name);
+    out_.info.u8(inlined);
+  }
   const Node& prototype = types_[type];
-  const Reference result = refer(prototype.target, true);
+  const Reference result = type != 0 ? refer(prototype.target, true) : Reference{0, false, 0};
   // One that is too heavy to be written here is hardly a function's.
-  const bool has_parameters = !prototype.homed && types_.references(prototype) > 1;
-  begin(Shape::subprogram, has_name | result.extra | (global ? is_external : 0U) | (has_parameters ? has_children : 0U));
+  const bool has_parameters = type != 0 && !prototype.homed && types_.references(prototype) > 1;
+  begin(Shape::subprogram, has_name | result.extra | (global ? is_external : 0U) | (has_parameters || signal_frame.size != 0 ? has_children : 0U));
   name(function_name);
   out_.info.word(code.first.raw, word_);
   out_.info.u32(static_cast<std::uint32_t>(code.size));
   reference(result);
+  if (signal_frame.size != 0) call_of_itself(abstract, signal_frame);
   if (has_parameters) parameters(prototype);
+  else if (signal_frame.size != 0) children_end();
   write_queue();
 }
 
-void DieWriter::interrupt_entry(std::uint32_t function_name, CodeRange code, bool global) {
-  constexpr std::uint8_t inlined = 1;  // DW_INL_inlined
-  const auto place = [&] {
-    out_.info.word(code.first.raw, word_);
-    out_.info.u32(static_cast<std::uint32_t>(code.size));
-  };
-  const auto itself = static_cast<std::uint32_t>(out_.info.size() - unit_start_);
-  begin(Shape::inline_subprogram, has_name);
-  name(function_name);
-  out_.info.u8(inlined);
-  begin(Shape::subprogram, has_name | has_children | (global ? is_external : 0U));
-  name(function_name);
-  place();
+void DieWriter::call_of_itself(std::uint32_t abstract, CodeRange code) {
   begin(Shape::inlined_call, 0);
-  out_.info.u32(itself);
-  place();
+  out_.info.u32(abstract);
+  out_.info.word(code.first.raw, word_);
+  out_.info.u32(static_cast<std::uint32_t>(code.size));
   out_.info.u8(0);  // gdb wants to be told where the call is: nowhere
   out_.info.u8(0);
-  children_end();
 }
 
 void DieWriter::variable(std::uint32_t variable_name, NodeId type, VirtAddr address, bool global) {

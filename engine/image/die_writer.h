@@ -24,10 +24,9 @@ class DieWriter {
   void end_unit();
 
   void definition(NodeId homed);
-  void function(std::uint32_t name, NodeId prototype, CodeRange code, bool global);
-  // A function that interrupts enter.  Debuggers show a frame behind which the caller was interrupted as nothing but that
-  // (gdb: "<signal handler called>"); as its body is one inlined call of itself, the name is shown as well.
-  void interrupt_entry(std::uint32_t name, CodeRange code, bool global);
+  // Debuggers show a signal frame as nothing but that (gdb: "<signal handler called>"); as the code that has one is an inlined
+  // call of the function itself, its name is shown as well.  `prototype` 0: not told.
+  void function(std::uint32_t name, NodeId prototype, CodeRange code, bool global, CodeRange signal_frame);
   void variable(std::uint32_t name, NodeId type, VirtAddr address, bool global);
 
   struct Sections {
@@ -71,6 +70,7 @@ class DieWriter {
   void prototype(const Node& node);
   void parameters(const Node& prototype);
   void address_range(CodeRange code);
+  void call_of_itself(std::uint32_t abstract, CodeRange code);
 
   TypeTable& types_;
   const Homes& homes_;

@@ -69,7 +69,7 @@ class FrameTable {
  private:
   struct Cie {
     UnwindRow::Kind kind;
-    bool interrupted;
+    bool breaks_order;
     std::size_t at;
   };
 
@@ -144,13 +144,13 @@ UnwindRow FrameTable::initial(UnwindRow::Kind kind) const {
 }
 
 std::size_t FrameTable::cie_for(const UnwindRow& row) {
-  const auto known = std::ranges::find_if(cies_, [&](const Cie& c) { return c.kind == row.kind && c.interrupted == row.interrupted; });
+  const auto known = std::ranges::find_if(cies_, [&](const Cie& c) { return c.kind == row.kind && c.breaks_order == row.breaks_order(); });
   if (known != cies_.end()) return known->at;
   const std::size_t start = out_.size();
   out_.number(0, 4);
   out_.number(0xffff'ffff, 4);  // a CIE
   out_.byte(4);                 // the version since DWARF 4
-  if (row.interrupted) out_.byte('S');  // the caller's pc is where it was stopped, not behind a call
+  if (row.breaks_order()) out_.byte('S');  // a signal frame: the caller's pc is where it was stopped, not behind a call
   out_.byte(0);
   out_.byte(word_);
   out_.byte(0);                 // segment selectors: none
@@ -159,7 +159,7 @@ std::size_t FrameTable::cie_for(const UnwindRow& row) {
   out_.uleb(pc_);
   write_cie_rules(row.kind);
   close(start);
-  cies_.push_back({row.kind, row.interrupted, start});
+  cies_.push_back({row.kind, row.breaks_order(), start});
   return start;
 }
 
@@ -248,7 +248,7 @@ void FrameTable::add(const Piece& piece) {
   for (std::size_t first = 0; first < rows.size();) {
     const UnwindRow& head = rows[first];
     std::size_t last = first + 1;
-    while (last < rows.size() && last - first < most_rows && rows[last].kind == head.kind && rows[last].interrupted == head.interrupted &&
+    while (last < rows.size() && last - first < most_rows && rows[last].kind == head.kind && rows[last].breaks_order() == head.breaks_order() &&
            rows[last].address - rows[last - 1].address <= farthest && !starts_symbol(rows[last]))
       ++last;
     const std::size_t cie = cie_for(head), start = open_fde(cie, head.address, last < rows.size() ? rows[last].address : end_of_code(piece));

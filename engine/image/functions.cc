@@ -54,11 +54,15 @@ std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number,
   std::vector<FunctionPlan> plans;
   VirtAddr end{0};  // of the functions so far
   auto row = piece.unwind.begin();
-  // Is there a row of an interrupt from `from` up to `next`?  Asked in the order of addresses.
-  const auto interrupts = [&](VirtAddr from, VirtAddr next) {
+  // From the first to the last row of a signal frame among those from `from` up to `next`.  Asked in the order of addresses.
+  const auto signal_frame = [&](VirtAddr from, VirtAddr next) {
     while (row != piece.unwind.end() && row->address < from) ++row;
-    bool found = false;
-    for (; row != piece.unwind.end() && row->address < next; ++row) found = found || row->interrupted;
+    CodeRange found{from, 0};
+    for (; row != piece.unwind.end() && row->address < next; ++row) {
+      if (!row->breaks_order()) continue;
+      if (found.size == 0) found.first = row->address;
+      found.size = (std::next(row) == piece.unwind.end() ? next : std::min(next, std::next(row)->address)) - found.first;
+    }
     return found;
   };
   for (std::size_t i = 0, next; i < symbols.size(); i = next) {
@@ -71,16 +75,16 @@ std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number,
       if (function == 0) function = functions.find(symbols[next].name);
     }
     if (!first || first->address < end) continue;
-    const bool entry = function == 0 && interrupts(first->address, next < symbols.size() ? symbols[next].address : VirtAddr{~std::uint64_t{0}});
-    if (function == 0 && !entry) continue;
+    const CodeRange signal = signal_frame(first->address, next < symbols.size() ? symbols[next].address : VirtAddr{~std::uint64_t{0}});
+    if (function == 0 && signal.size == 0) continue;
     const PlacedSection* section = places.at(first->address);
     if (!section || !section->code || !section->contains(first->address)) continue;
     std::uint64_t size = extent_of(symbols, static_cast<std::size_t>(first - symbols.data()), *section);
     size = std::min({size, section->first + section->size - first->address, std::uint64_t{1} << 31});
     if (next < symbols.size() && is_code(symbols[next].kind)) size = std::min(size, symbols[next].address - first->address);
     const Node node = types[function];
-    const std::uint32_t name = !entry && types.text(node.name) == first->name ? node.name : types.add_string(first->name);
-    plans.push_back({name, entry ? 0 : node.target, {first->address, size}, section->number, is_global(first->kind), entry});
+    const std::uint32_t name = function != 0 && types.text(node.name) == first->name ? node.name : types.add_string(first->name);
+    plans.push_back({name, function != 0 ? node.target : 0, {first->address, size}, section->number, is_global(first->kind), {signal.first, std::min(signal.size, size - std::min(size, signal.first - first->address))}});
     end = first->address + size;
   }
   return plans;

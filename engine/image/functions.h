@@ -11,11 +11,11 @@ namespace kvm::image {
 
 struct FunctionPlan {
   std::uint32_t name;   // offset in the strings
-  NodeId prototype;
+  NodeId prototype;     // 0: not told
   CodeRange code;
   std::uint32_t section;
   bool global;
-  bool interrupt_entry = false;  // entered by an interrupt, as the unwind rows tell; its type is not told
+  CodeRange signal_frame{};  // the code in which debuggers take its frame for a signal handler's, as the unwind rows tell
 };
 // In the order of their addresses; no two overlap.
 std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number, TypeTable& types, const Places& places);

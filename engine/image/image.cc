@@ -27,7 +27,6 @@ class DwarfMaker {
       : pieces_(pieces), types_(types), homes_(homes), writer_(arch, types, homes, producer) {}
 
   void write_types(std::size_t piece);
-  void write_function(const FunctionPlan& plan);
   void write_functions(std::size_t piece, const Places& places);
   void write_variables(const std::vector<VariablePlan>& variables, std::size_t piece);
   DieWriter::Sections finish() && { return std::move(writer_).finish(); }
@@ -51,11 +50,6 @@ void DwarfMaker::write_types(std::size_t piece) {
   }
 }
 
-void DwarfMaker::write_function(const FunctionPlan& plan) {
-  if (plan.interrupt_entry) writer_.interrupt_entry(plan.name, plan.code, plan.global);
-  else writer_.function(plan.name, plan.prototype, plan.code, plan.global);
-}
-
 void DwarfMaker::write_functions(std::size_t piece, const Places& places) {
   auto plans = find_functions(pieces_.pieces[piece], piece, types_, places);
   plans.resize(std::min(plans.size(), most_functions - functions_));
@@ -66,7 +60,7 @@ void DwarfMaker::write_functions(std::size_t piece, const Places& places) {
     const VirtAddr start = plans[first].code.first;
     const CodeRange code{start, plans[end - 1].code.first + plans[end - 1].code.size - start};
     writer_.begin_unit(unit_name(pieces_.pieces[piece], "functions", ++number), {}, code);
-    for (std::size_t i = first; i < end; ++i) write_function(plans[i]);
+    for (std::size_t i = first; i < end; ++i) writer_.function(plans[i].name, plans[i].prototype, plans[i].code, plans[i].global, plans[i].signal_frame);
     writer_.end_unit();
   }
 }

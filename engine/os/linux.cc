@@ -1,6 +1,7 @@
 // Linux.  Its parts are in engine/os/linux/; this is the row and the model that ties them together.
 #include "engine/os/linux/map.h"
 #include "engine/os/linux/model.h"
+#include "engine/os/linux/orc.h"
 #include "engine/os/linux/pieces.h"
 #include "engine/symbols/btf.h"
 
@@ -35,7 +36,11 @@ class LinuxModel final : public OsModel {
   Result<std::unique_ptr<Symbols>> module_symbols(const Module& module) const override {
     return os_linux::read_module_symbols(view_, module).map([](auto&& symbols) -> std::unique_ptr<Symbols> { return std::move(symbols); });
   }
-  Result<Pieces> pieces() const override { return os_linux::collect_pieces(view_, vmcoreinfo_); }
+  Result<Pieces> pieces() const override {
+    Pieces all = TRY(os_linux::collect_pieces(view_, vmcoreinfo_));
+    os_linux::add_rows_of_cpus(view_, view_.symbols, cpus(), all.pieces.front().unwind);
+    return all;
+  }
 
  private:
   std::string read_release() const {

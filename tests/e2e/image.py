@@ -30,7 +30,7 @@ def check_interrupted(crash, session):
         for name, after in zip(lines, lines[1:]):
             if "<signal handler called>" in after:
                 found += 1
-                if not re.search(r" in (asm_|error_|paranoid_|common_interrupt)\w* \(", name):
+                if not re.search(r" in (asm_|sysvec_|error_|paranoid_|common_interrupt)\w* \(", name):
                     yield f"task {tid}: {name} before an interrupted frame"
     if not found and crash.name != "kexec":
         tid = next(tid for tid, task in crash.stat().items() if task.name == b"spinning")

@@ -239,6 +239,40 @@ std::vector<UnwindRow> module_unwind(const KernelView& view, const Module& modul
   return rows_of(read_module(view, record), "module " + module.name, remarks);
 }
 
+// The caller's stack pointer, as the distance from `sp`; none when no call of the function is in sight.
+static std::optional<std::int16_t> distance_to_caller(const KernelView& view, VirtAddr function, VirtAddr sp) {
+  constexpr std::size_t words = 256, longest_call = 8;
+  const auto call_target = view.arch.linux_layout ? view.arch.linux_layout->call_target : nullptr;
+  for (std::size_t i = 0; call_target && i < words; ++i) {
+    const std::uint64_t offset = i * view.arch.pointer_bytes;
+    const auto back = view.pointer_at(sp + offset);
+    if (!back) break;
+    std::uint8_t code[longest_call];
+    if (view.space.read(*back - longest_call, code).value_or(0) == longest_call && call_target(Bytes(code), back->raw) == function.raw)
+      return static_cast<std::int16_t>(offset + view.arch.pointer_bytes);
+  }
+  return std::nullopt;
+}
+
+void add_rows_of_cpus(const KernelView& view, const Symbols& symbols, const std::vector<Cpu>& cpus, std::vector<UnwindRow>& rows) {
+  const auto sp_index = register_index(view.arch, arch::Role::sp);
+  for (const Cpu& cpu : cpus) {
+    if (!cpu.registers || !sp_index) continue;
+    const VirtAddr pc{cpu.registers->get(arch::Role::pc).value_or(0)}, sp{cpu.registers->get(arch::Role::sp).value_or(0)};
+    const auto next = std::ranges::upper_bound(rows, pc, {}, &UnwindRow::address);
+    const auto function = symbols.at(pc);
+    if (!function || next == rows.begin() || std::prev(next)->kind != UnwindRow::Kind::unknown) continue;
+    const auto distance = distance_to_caller(view, function->address, sp);
+    if (!distance) continue;
+    UnwindRow row{.address = pc, .kind = UnwindRow::Kind::call};
+    row.cfa_register = static_cast<std::uint8_t>(view.arch.registers[*sp_index].dwarf);
+    row.cfa_offset = *distance;
+    const auto at = std::prev(next)->address == pc ? std::prev(next) : rows.insert(next, row);
+    *at = row;
+    if (std::next(at) == rows.end() || std::next(at)->address != pc + 1) rows.insert(std::next(at), UnwindRow{.address = pc + 1});
+  }
+}
+
 void add_interrupt_places(const KernelView& view, Pieces& pieces) {
   if (!view.arch.linux_layout || view.arch.linux_layout->interrupt_frame.regs.empty()) return;
   const arch::InterruptFrame& frame = view.arch.linux_layout->interrupt_frame;

@@ -10,6 +10,10 @@ namespace kvm::os_linux {
 std::vector<UnwindRow> kernel_unwind(const KernelView& view, const Symbols& symbols, std::vector<std::string>& remarks);
 std::vector<UnwindRow> module_unwind(const KernelView& view, const Module& module, std::vector<std::string>& remarks);
 
+// Some functions have no rows (STACK_FRAME_NON_STANDARD: the one that saves the registers for kdump is among them).  Where a
+// CPU was in one, its frame is found by the return address, behind a call of that function; adds a row for that pc alone.
+void add_rows_of_cpus(const KernelView& view, const Symbols& symbols, const std::vector<Cpu>& cpus, std::vector<UnwindRow>& rows);
+
 // Where an interrupt saves registers: all of them, and those that the processor saves by itself.
 void add_interrupt_places(const KernelView& view, Pieces& pieces);
 
