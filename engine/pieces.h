@@ -59,7 +59,7 @@ struct SavedAt {
 struct Piece {
   std::string name;            // of the module; empty: the kernel image
   std::vector<PieceSection> sections;
-  std::vector<Symbol> symbols;         // by address; their names live as long as the OsModel that gave them
+  std::vector<Symbol> symbols;         // by address; Pieces::names keeps their names
   std::vector<std::uint8_t> btf;       // as it lies in memory; a module's builds on the kernel's
   std::vector<UnwindRow> unwind;       // by address
 };

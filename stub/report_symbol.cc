@@ -105,7 +105,7 @@ Result<VirtAddr> parse_address(const Kernel& kernel, std::string_view text) {
     const auto offset = parse_hex(offset_text);
     if (base && offset) return *base + *offset;
   }
-  const bool no_symbols = kernel.vmlinux().empty() && !kernel.os_missing().empty();
+  const bool no_symbols = kernel.vmlinux().empty();
   return fail(Errc::not_found, fmt::format("'{}' is neither an address nor a known symbol{}", printable(text),
                                            no_symbols ? " (there is no vmlinux to look in)" : ""));
 }

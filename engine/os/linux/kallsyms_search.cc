@@ -163,10 +163,11 @@ class Search {
 
   bool offsets_at(KallsymsPlaces& places, VirtAddr at, VirtAddr base) const {
     const PartialBytes table = read_table(memory_, at, std::uint64_t{places.count} * 4);
+    if (table.bytes.size() < 8) return false;
     const KallsymsOffsets kind = kind_of_offsets(table.bytes, order_);
     std::size_t right = 0, wrong = 0;
+    const auto value = [&](std::size_t where) { return std::int64_t{static_cast<std::int32_t>(load<std::uint32_t>(table.bytes.data() + where, order_))}; };
     for (std::size_t i = 4; i + 4 <= table.bytes.size(); i += 4) {
-      const auto value = [&](std::size_t where) { return std::int64_t{static_cast<std::int32_t>(load<std::uint32_t>(table.bytes.data() + where, order_))}; };
       const std::int64_t step = value(i) - value(i - 4);
       const bool falls = kind == KallsymsOffsets::absolute_or_before && value(i) < 0;
       if (falls ? step < 0 : step > 0) ++right;
@@ -174,7 +175,8 @@ class Search {
     }
     if (right < places.count / 2 || wrong > places.count / 64) return false;
     places.offsets = at;
-    if (kind == KallsymsOffsets::from_entry) return true;
+    // The image reaches from before the table to behind it.
+    if (kind == KallsymsOffsets::from_entry) return value(0) < 0 && value(table.bytes.size() - 4) > 0;
     const auto word = number_at(base);
     if (!word || !is_kernel(*word)) return false;
     places.relative_base = *word;

@@ -1,0 +1,245 @@
+// Finding kallsyms' tables: by VMCOREINFO's keys and by their look, wherever the script put them.
+#include "engine/os/linux/kallsyms.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include "engine/os/linux/map.h"
+#include "engine/os/linux/pieces.h"
+#include "tests/support/kallsyms_writer.h"
+#include "tests/support/kernel_fixture.h"
+
+using namespace kvm;
+using kvm::os_linux::Vmcoreinfo;
+using kvm::testing::FakeKernel;
+using kvm::testing::FakeKernelOptions;
+using kvm::testing::FakeMemory;
+using kvm::testing::KallsymsBytes;
+using kvm::testing::KallsymsSpec;
+using kvm::testing::KallsymsSymbol;
+using kvm::testing::many_symbols;
+using kvm::testing::write_kallsyms;
+
+namespace {
+
+constexpr std::uint64_t image = 0xffffffff81000000, tables_at = image + 0x40000;
+
+struct Machine {
+  FakeMemory memory;
+  arch::Arch arch = *arch::find("x86_64");
+  std::vector<KallsymsSymbol> symbols;
+  KallsymsBytes tables;
+  std::vector<std::string> remarks;
+
+  Machine(KallsymsSpec spec, std::size_t count = 700) {
+    if (spec.word == 4) spec.base = image & 0xffffffff;
+    arch.pointer_bytes = static_cast<std::uint8_t>(spec.word);
+    arch.endian = spec.endian;
+    spec.at = spec.word == 4 ? tables_at & 0xffffffff : tables_at;
+    memory.ram(0, 0x400000);
+    symbols = many_symbols(count, spec.base);
+    symbols.push_back({spec.base + 0x3f0000, 'B', "_end"});
+    if (spec.encoding == KallsymsSpec::Encoding::absolute_percpu) symbols.insert(symbols.begin(), {0, 'A', "__per_cpu_start"});
+    // Neighbours: numbers that rise, and what looks like the first tokens.
+    for (std::uint64_t i = 0; i < 4000; ++i) memory.put_number({0x1000 + i * 2}, i, 2, spec.endian);
+    tables = write_kallsyms(symbols, spec);
+    memory.put({0x40000}, tables.bytes);
+    for (std::uint64_t i = 0; i < 5000; ++i) memory.put_number({0x40000 + tables.bytes.size() + 8 + i * 4}, 0xffff0000 + i % 3, 4, spec.endian);
+  }
+
+  VirtAddr first() const { return {arch.pointer_bytes == 4 ? image & 0xffffffff : image}; }
+  VirtAddr label(const std::string& name) const { return first() + 0x40000 + tables.labels.at(name); }
+
+  Result<std::unique_ptr<Kallsyms>> find(const std::string& vmcoreinfo = {}) {
+    const AddressSpace space(memory, {{first(), first() + 0x3fffff, Linear{{0}}, "kernel image"}});
+    const os_linux::Window window{first(), 0x400000};
+    return os_linux::find_kallsyms({arch, space}, Vmcoreinfo(vmcoreinfo), std::span(&window, 1), remarks);
+  }
+
+  std::string vmcoreinfo() const {
+    std::string text = "OSRELEASE=6.1\n";
+    for (const auto& [name, offset] : tables.labels)
+      if (name != "kallsyms_markers" && name != "kallsyms_seqs_of_names") text += fmt::format("SYMBOL({})={:x}\n", name, label(name).raw);
+    return text;
+  }
+};
+
+void check_found(const Machine& machine, const Result<std::unique_ptr<Kallsyms>>& found) {
+  REQUIRE(found);
+  const std::vector<Symbol> all = (*found)->all();
+  REQUIRE(all.size() == machine.symbols.size());
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (all[i].name != machine.symbols[i].name || all[i].address.raw != machine.symbols[i].address) FAIL(i << " " << all[i].name);
+  CHECK(machine.remarks.empty());
+}
+
+std::vector<KallsymsSpec> all_specs() {
+  using enum KallsymsSpec::Order;
+  using enum KallsymsSpec::Encoding;
+  std::vector<KallsymsSpec> specs;
+  for (const std::endian endian : {std::endian::little, std::endian::big})
+    for (const unsigned word : {8u, 4u})
+      for (const auto order : {addresses_first, seqs_behind_markers, addresses_last})
+        for (const auto encoding : {absolute, base_relative, absolute_percpu, place_relative}) {
+          if (encoding == place_relative && order != addresses_last) continue;  // there was no such kernel
+          KallsymsSpec spec{.order = order, .encoding = encoding, .endian = endian, .word = word};
+          spec.alignment = encoding == place_relative ? 4 : word;
+          spec.wide_lengths = order != addresses_first;
+          specs.push_back(spec);
+          if (order != addresses_first || word != 8) continue;
+          spec.wide_markers = true;
+          specs.push_back(spec);
+        }
+  return specs;
+}
+
+}  // namespace
+
+TEST_CASE("tables found by their look, in every order and encoding", "[linux][kallsyms]") {
+  for (const KallsymsSpec& spec : all_specs()) {
+    INFO("order " << static_cast<int>(spec.order) << ", encoding " << static_cast<int>(spec.encoding) << ", " << spec.word << " bytes, "
+                  << (spec.endian == std::endian::big ? "big" : "little") << "-endian" << (spec.wide_markers ? ", long markers" : ""));
+    Machine machine(spec);
+    check_found(machine, machine.find());
+  }
+}
+
+TEST_CASE("tables that VMCOREINFO names", "[linux][kallsyms]") {
+  for (const KallsymsSpec& spec : all_specs()) {
+    if (spec.wide_markers) continue;  // long before the keys
+    INFO("order " << static_cast<int>(spec.order) << ", encoding " << static_cast<int>(spec.encoding) << ", " << spec.word << " bytes");
+    Machine machine(spec);
+    check_found(machine, machine.find(machine.vmcoreinfo()));
+  }
+}
+
+TEST_CASE("keys that lead nowhere: the tables are searched", "[linux][kallsyms]") {
+  Machine machine({});
+  std::string text = machine.vmcoreinfo();
+  const std::size_t at = text.find("SYMBOL(kallsyms_token_index)=") + 29;
+  text.replace(at, 16, fmt::format("{:x}", (machine.label("kallsyms_token_index") + 64).raw));
+  check_found(machine, machine.find(text));
+}
+
+TEST_CASE("a banner elsewhere: these are another kernel's tables", "[linux][kallsyms]") {
+  Machine machine({});
+  machine.symbols.back() = {image + 0x3f0000, 'D', "linux_banner"};
+  KallsymsSpec spec;
+  spec.at = tables_at;
+  machine.tables = write_kallsyms(machine.symbols, spec);
+  machine.memory.put({0x40000}, machine.tables.bytes);
+  SECTION("there") {
+    machine.memory.put({machine.symbols.back().address - image}, "Linux version 6.1.0 (");
+    check_found(machine, machine.find(machine.vmcoreinfo()));
+  }
+  SECTION("not there") {
+    machine.memory.put({machine.symbols.back().address - image}, "something else altogether");
+    CHECK(!machine.find(machine.vmcoreinfo()));
+    CHECK(!machine.find());
+  }
+}
+
+TEST_CASE("pages that the dump lacks", "[linux][kallsyms]") {
+  Machine machine({}, 3000);
+  const auto page_of = [&](const std::string& name, std::uint64_t offset = 0) {
+    return PhysAddr{(0x40000 + machine.tables.labels.at(name) + offset) & ~std::uint64_t{4095}};
+  };
+  SECTION("of names: the other symbols are there, and one remark") {
+    machine.memory.exclude(page_of("kallsyms_names", 8192));
+    const auto found = machine.find(machine.vmcoreinfo());
+    REQUIRE(found);
+    CHECK((*found)->missing() > 100);
+    CHECK((*found)->missing() < 1200);
+    CHECK((*found)->find(machine.symbols[10].name));
+    CHECK((*found)->find(machine.symbols[2900].name));
+    REQUIRE(machine.remarks.size() == 1);
+    CHECK(machine.remarks[0].starts_with(std::to_string((*found)->missing()) + " of the kernel's symbols"));
+  }
+  SECTION("of addresses") {
+    machine.memory.lose(page_of("kallsyms_offsets", 6000));
+    const auto found = machine.find(machine.vmcoreinfo());
+    REQUIRE(found);
+    CHECK((*found)->missing() > 500);
+    CHECK((*found)->missing() <= 1024);
+    CHECK(machine.remarks.size() == 1);
+  }
+  SECTION("of tokens: no name can be read") {
+    machine.memory.exclude(page_of("kallsyms_token_index"));
+    const auto found = machine.find(machine.vmcoreinfo());
+    REQUIRE(!found);
+    CHECK(found.error().code == Errc::not_in_dump);
+    CHECK(found.error().note.find("kallsyms") != std::string::npos);
+    CHECK(found.error().note.find("0xffffffff810") != std::string::npos);
+  }
+  SECTION("of their number") {
+    machine.memory.lose(page_of("kallsyms_num_syms"));
+    const auto found = machine.find(machine.vmcoreinfo());
+    REQUIRE(!found);
+    CHECK(found.error().code == Errc::lost);
+  }
+}
+
+TEST_CASE("nothing to find", "[linux][kallsyms]") {
+  Machine machine({});
+  for (std::uint64_t at = 0x40000; at < 0x60000; at += 8) machine.memory.put_number({at}, 0);
+  const auto found = machine.find();
+  REQUIRE(!found);
+  CHECK(found.error().code == Errc::not_found);
+  CHECK(machine.find("SYMBOL(kallsyms_names)=1234\nSYMBOL(kallsyms_num_syms)=zzz\n").error().code == Errc::not_found);
+}
+
+namespace {
+
+// The fake kernel's own symbols as tables inside its image, among others so that there are enough to be found.
+void add_tables(FakeKernel& kernel, KallsymsSpec spec) {
+  std::vector<KallsymsSymbol> symbols;
+  for (const char* name : {"_text", "linux_banner", "swapper_pg_dir", "init_task", "modules"})
+    symbols.push_back({kernel.symbols.find(name)->address.raw, name[0] == '_' ? 'T' : 'D', name});
+  for (KallsymsSymbol& other : many_symbols(600, kernel.image().raw + 0x20000))
+    if (other.name != "_text") symbols.push_back(std::move(other));
+  symbols.push_back({kernel.image().raw + 0x1f0000, 'B', "_end"});
+  std::ranges::stable_sort(symbols, {}, &KallsymsSymbol::address);
+  spec.base = kernel.image().raw;
+  spec.at = kernel.image().raw + 0x60000;
+  kernel.memory.put(kernel.image_phys() + 0x60000, write_kallsyms(symbols, spec).bytes);
+}
+
+}  // namespace
+
+TEST_CASE("a kernel of which only its own tables tell", "[linux][kallsyms][map]") {
+  using enum KallsymsSpec::Encoding;
+  for (const auto encoding : {absolute, base_relative, place_relative})
+    for (const bool five_level : {false, true})
+      for (const std::uint64_t slide : {std::uint64_t{0}, std::uint64_t{0x1e00000}}) {
+        INFO("encoding " << static_cast<int>(encoding) << ", slide " << slide);
+        FakeKernel kernel(FakeKernelOptions{.slide = slide, .phys_base = 0x600000, .five_level = five_level});
+        add_tables(kernel, {.encoding = encoding, .alignment = encoding == place_relative ? 4u : 8u});
+        const Dump dump = kernel.dump();
+        const auto map = os_linux::map_kernel(kernel.input(dump));
+        REQUIRE(map);
+        CHECK(map->source == "the kernel's symbol table, found in memory");
+        CHECK(map->slide == slide);
+        CHECK(map->phys_base == 0x600000);
+        CHECK(map->mode == (five_level ? "5-level" : "4-level"));
+        CHECK(map->build_id == FakeKernel::build_id);
+        // The same tables, found again through the page tables, are the kernel's symbols.
+        const AddressSpace space(*dump.memory, map->mappings);
+        std::vector<std::string> remarks;
+        const auto symbols = os_linux::read_kernel_symbols({*dump.arch, space, kernel.symbols, kernel.types}, map->vmcoreinfo, remarks);
+        REQUIRE(symbols);
+        CHECK((*symbols)->find("init_task")->address == kernel.init_task());
+        CHECK(remarks.empty());
+      }
+}
+
+TEST_CASE("the user's physical base narrows the search", "[linux][kallsyms][map]") {
+  FakeKernel kernel(FakeKernelOptions{.slide = 0x600000, .phys_base = 0 - std::uint64_t{0x800000}});
+  add_tables(kernel, {});
+  const Dump dump = kernel.dump();
+  OsInput input = kernel.input(dump);
+  input.phys_base = 0 - std::uint64_t{0x800000};
+  const auto map = os_linux::map_kernel(input);
+  REQUIRE(map);
+  CHECK(map->slide == 0x600000);
+  CHECK(map->phys_base == *input.phys_base);
+}
