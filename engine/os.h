@@ -82,6 +82,8 @@ class OsModel {
   virtual std::string panic_message() const = 0;                        // empty: none found
   // What the kernel keeps in memory of a module's symbols, for when there is no file of it.
   virtual Result<std::unique_ptr<Symbols>> module_symbols(const Module&) const { return fail(Errc::unsupported, "modules' symbols are not known here"); }
+  // A module's own types, and the kernel's.
+  virtual Result<std::unique_ptr<Types>> module_types(const Module&) const { return fail(Errc::unsupported, "modules' types are not known here"); }
   // All that the kernel tells of itself.
   virtual Result<Pieces> pieces() const { return fail(Errc::unsupported, "what this kernel tells of itself is not known here"); }
 };
@@ -97,6 +99,7 @@ struct OsInput {
 // How the kernel's addresses are found.
 struct KernelMap {
   std::vector<Mapping> mappings;
+  VirtAddr image;                  // where the kernel image begins at run time; 0: not known
   std::uint64_t slide = 0;         // run-time minus link-time address of the image
   std::uint64_t phys_base = 0;
   std::string mode;                // "4-level"

@@ -11,7 +11,7 @@ namespace {
 class LinuxModel final : public OsModel {
  public:
   LinuxModel(const KernelView& view, const Dump& dump, const KernelMap& map)
-      : view_(view), release_(map.release), vmcoreinfo_(map.vmcoreinfo), cpus_(os_linux::find_cpus(view, cpu_states(dump.notes, view.arch))) {
+      : view_(view), release_(map.release), map_(map), cpus_(os_linux::find_cpus(view, cpu_states(dump.notes, view.arch))) {
     if (release_.empty()) release_ = read_release();
   }
 
@@ -36,8 +36,9 @@ class LinuxModel final : public OsModel {
   Result<std::unique_ptr<Symbols>> module_symbols(const Module& module) const override {
     return os_linux::read_module_symbols(view_, module).map([](auto&& symbols) -> std::unique_ptr<Symbols> { return std::move(symbols); });
   }
+  Result<std::unique_ptr<Types>> module_types(const Module& module) const override;
   Result<Pieces> pieces() const override {
-    Pieces all = TRY(os_linux::collect_pieces(view_, vmcoreinfo_));
+    Pieces all = TRY(os_linux::collect_pieces(view_, map_));
     os_linux::add_rows_of_cpus(view_, view_.symbols, cpus(), all.pieces.front().unwind);
     return all;
   }
@@ -50,9 +51,18 @@ class LinuxModel final : public OsModel {
   }
 
   const KernelView& view_;
-  std::string release_, vmcoreinfo_;
+  std::string release_;
+  KernelMap map_;
   std::vector<os_linux::CpuSlot> cpus_;
 };
+
+Result<std::unique_ptr<Types>> LinuxModel::module_types(const Module& module) const {
+  std::vector<std::string> ignored;
+  auto all = os_linux::read_module_btf(view_, ignored);
+  const auto own = all.find(module.handle.raw);
+  if (own == all.end()) return fail(Errc::not_found, module.name + ": the kernel keeps no BTF of it");
+  return open_split_btf(std::move(own->second), TRY(os_linux::read_kernel_btf(view_, view_.symbols)), view_.arch.pointer_bytes);
+}
 
 // A process's root table, found through the direct map; the modes and the upper half's root are the kernel's.
 Result<AddressSpace> LinuxModel::user_space(const Task& task) const {
@@ -97,12 +107,12 @@ const OsKind linux_os{
     .probe = [](const OsInput& input) { return input.arch.linux_layout != nullptr; },
     .map = os_linux::map_kernel,
     .own_symbols = [](const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) -> Result<std::unique_ptr<Symbols>> {
-      return TRY(os_linux::read_kernel_symbols(view, map.vmcoreinfo, remarks));
+      return TRY(os_linux::read_kernel_symbols(view, map, remarks));
     },
     .own_types = [](const KernelView& view) -> Result<std::unique_ptr<Types>> {
       return open_btf(TRY(os_linux::read_kernel_btf(view, view.symbols)), view.arch.pointer_bytes);
     },
-    .pieces = [](const KernelView& view, const KernelMap& map) { return os_linux::collect_pieces(view, map.vmcoreinfo); },
+    .pieces = os_linux::collect_pieces,
     .open = [](const KernelView& view, const Dump& dump, const KernelMap& map) -> Result<std::unique_ptr<OsModel>> {
       TRY(view.address_of("init_task"));
       TRY(view.types.size_of("task_struct"));

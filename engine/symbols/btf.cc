@@ -1,4 +1,5 @@
-// BTF numbers its types from 1; 0 is void.  For split BTF (modules) the two places that would ask a base are `entry` and `text`.
+// BTF numbers its types from 1; 0 is void.  Split BTF (modules) goes on where its base ends: `entry` and `text` ask the base
+// for what is before.
 #include "engine/symbols/btf.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@ namespace {
 
 class Btf {
  public:
-  static Result<Btf> open(Bytes data, std::uint8_t pointer_bytes);
+  static Result<Btf> open(Bytes data, std::uint8_t pointer_bytes, std::unique_ptr<Btf> base = nullptr);
   void own(std::vector<std::uint8_t> data) { owned_ = std::move(data); }
 
   std::endian order() const { return entries_.order(); }
@@ -30,9 +31,14 @@ class Btf {
     std::int64_t value;
   };
 
-  Btf(BtfEntries entries, std::uint8_t pointer_bytes) : entries_(std::move(entries)), pointer_bytes_(pointer_bytes) {}
-  std::size_t ids() const { return entries_.size() + 1; }
-  BtfEntry entry(TypeId id) const { return id == 0 || id >= ids() ? BtfEntry{} : entries_[id - 1]; }
+  Btf(BtfEntries entries, std::uint8_t pointer_bytes, std::unique_ptr<Btf> base)
+      : entries_(std::move(entries)), pointer_bytes_(pointer_bytes), base_(std::move(base)) {}
+  std::uint32_t first_id() const { return base_ ? base_->end_id() : 1; }
+  std::uint32_t end_id() const { return first_id() + static_cast<std::uint32_t>(entries_.size()); }
+  BtfEntry entry(TypeId id) const {
+    if (base_ && id < first_id()) return base_->entry(id);
+    return id < first_id() || id >= end_id() ? BtfEntry{} : entries_[id - first_id()];
+  }
   std::uint32_t word(const std::uint8_t* at) const { return load<std::uint32_t>(at, entries_.order()); }
   std::string_view text(std::uint32_t offset) const;
   void index_names();
@@ -41,18 +47,25 @@ class Btf {
   std::vector<std::uint8_t> owned_;  // empty when borrowed
   BtfEntries entries_;
   std::uint8_t pointer_bytes_;
+  std::unique_ptr<Btf> base_;        // null: none
 
   std::optional<NameIndex> names_, enumerator_names_;  // made on first use
   std::vector<Enumerator> enumerators_;
 };
 
-Result<Btf> Btf::open(Bytes data, std::uint8_t pointer_bytes) {
+Result<Btf> Btf::open(Bytes data, std::uint8_t pointer_bytes, std::unique_ptr<Btf> base) {
   BtfEntries entries = TRY(BtfEntries::open(data));
   if (entries.damage()) return tl::unexpected(*entries.damage());
-  return Btf(std::move(entries), pointer_bytes);
+  if (base && base->order() != entries.order()) return fail(Errc::bad_data, "BTF: its base has another byte order");
+  return Btf(std::move(entries), pointer_bytes, std::move(base));
 }
 
 std::string_view Btf::text(std::uint32_t offset) const {
+  if (base_) {
+    const auto before = static_cast<std::uint32_t>(base_->entries_.strings().size());
+    if (offset < before) return base_->text(offset);
+    offset -= before;
+  }
   const Bytes strings = entries_.strings();
   if (offset >= strings.size()) return {};
   const auto* first = reinterpret_cast<const char*>(strings.data()) + offset;
@@ -131,8 +144,8 @@ void Btf::index_names() {
     }
   };
   const auto name_of = [this](std::uint32_t id) { return text(entry(id).name); };
-  NameIndex index(ids());
-  for (std::uint32_t id = 1; id < ids(); ++id) {
+  NameIndex index(entries_.size());
+  for (std::uint32_t id = first_id(); id < end_id(); ++id) {
     const BtfEntry entry = this->entry(id);
     const std::string_view name = text(entry.name);
     if (rank(entry.kind) == 0 || name.empty()) continue;
@@ -145,11 +158,11 @@ void Btf::index_names() {
 TypeId Btf::find(std::string_view name) {
   if (!names_) index_names();
   const std::uint32_t* id = names_->find(name, [this](std::uint32_t n) { return text(entry(n).name); });
-  return id ? *id : 0;
+  return id ? *id : base_ ? base_->find(name) : 0;
 }
 
 void Btf::index_enumerators() {
-  for (std::uint32_t id = 1; id < ids(); ++id) {
+  for (std::uint32_t id = first_id(); id < end_id(); ++id) {
     const BtfEntry entry = this->entry(id);
     if (entry.kind != BtfKind::enumeration && entry.kind != BtfKind::enumeration64) continue;
     const std::size_t stride = entry.kind == BtfKind::enumeration ? 8 : 12;
@@ -172,7 +185,7 @@ std::optional<std::int64_t> Btf::enumerator(std::string_view name) {
   if (!enumerator_names_) index_enumerators();
   const auto name_of = [this](std::uint32_t n) { return text(enumerators_[n].name); };
   const std::uint32_t* number = enumerator_names_->find(name, name_of);
-  if (!number) return {};
+  if (!number) return base_ ? base_->enumerator(name) : std::nullopt;
   return enumerators_[*number].value;
 }
 
@@ -185,6 +198,14 @@ Result<std::unique_ptr<Types>> open_btf(Bytes data, std::uint8_t pointer_bytes) 
 Result<std::unique_ptr<Types>> open_btf(std::vector<std::uint8_t> data, std::uint8_t pointer_bytes) {
   Btf btf = TRY(Btf::open(data, pointer_bytes));
   btf.own(std::move(data));  // a moved vector keeps its bytes where they are
+  return std::make_unique<GraphTypes<Btf>>(std::move(btf));
+}
+
+Result<std::unique_ptr<Types>> open_split_btf(std::vector<std::uint8_t> data, std::vector<std::uint8_t> base, std::uint8_t pointer_bytes) {
+  auto below = std::make_unique<Btf>(TRY(Btf::open(base, pointer_bytes)));
+  below->own(std::move(base));
+  Btf btf = TRY(Btf::open(data, pointer_bytes, std::move(below)));
+  btf.own(std::move(data));
   return std::make_unique<GraphTypes<Btf>>(std::move(btf));
 }
 

@@ -14,5 +14,7 @@ namespace kvm {
 Result<std::unique_ptr<Types>> open_btf(Bytes data, std::uint8_t pointer_bytes);
 // Owns the bytes (read from the dump's own memory).
 Result<std::unique_ptr<Types>> open_btf(std::vector<std::uint8_t> data, std::uint8_t pointer_bytes);
+// A module's: its types and strings are numbered on from the kernel's, and a type's name means its own one first.
+Result<std::unique_ptr<Types>> open_split_btf(std::vector<std::uint8_t> data, std::vector<std::uint8_t> base, std::uint8_t pointer_bytes);
 
 }  // namespace kvm

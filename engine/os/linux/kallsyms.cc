@@ -58,12 +58,11 @@ bool leads_to_banner(const ImageMemory& memory, const Kallsyms& symbols) {
   return std::ranges::equal(text, expected);
 }
 
-// Where the image can lie: the processor's window for it, else what follows the start of its text.
-Window image_window(const arch::Arch& arch, const Vmcoreinfo& info) {
+// Where the image can lie: the processor's window for it, else what follows its start.
+Window image_window(const arch::Arch& arch, VirtAddr image) {
   if (arch.linux_layout && arch.linux_layout->image_size) return {{arch.linux_layout->image_bases[0]}, arch.linux_layout->image_size};
   constexpr std::uint64_t most = 128u << 20;
-  const auto text = info.symbol("_stext");
-  return text ? Window{{*text}, most} : Window{};
+  return image.raw ? Window{image, most} : Window{};
 }
 
 }  // namespace
@@ -113,10 +112,9 @@ Result<std::unique_ptr<Kallsyms>> find_kallsyms(const ImageMemory& memory, const
   return found;
 }
 
-Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const std::string& vmcoreinfo, std::vector<std::string>& remarks) {
-  const Vmcoreinfo info(vmcoreinfo);
-  const Window image = image_window(view.arch, info);
-  return find_kallsyms({view.arch, view.space}, info, std::span(&image, 1), remarks);
+Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) {
+  const Window image = image_window(view.arch, map.image);
+  return find_kallsyms({view.arch, view.space}, Vmcoreinfo(map.vmcoreinfo), std::span(&image, 1), remarks);
 }
 
 }  // namespace kvm::os_linux

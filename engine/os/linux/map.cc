@@ -63,6 +63,7 @@ KernelMap finish(const OsInput& in, const Anchor& anchor, std::string source) {
   const std::uint64_t linked = text.value_or(layout.image_bases.empty() ? 0 : layout.image_bases[0] + layout.image_offset);
   KernelMap map = finish(in, anchor, anchor.image.raw - linked, std::move(source));
   map.needs_symbols = !in.symbols;
+  map.image = anchor.image;
   ImageFacts facts = scan_image(AddressSpace(*in.dump.memory, map.mappings), anchor.image, in.arch.endian);
   map.release = facts.release;
   map.build_id = facts.build_id;
@@ -78,6 +79,7 @@ KernelMap finish(const OsInput& in, const Anchor& anchor, const std::string& tex
   KernelMap map = finish(in, anchor, slide.value_or(0), std::move(source));
   map.needs_symbols = !in.symbols && (!slide || !layout_of(in).image_size);
   map.vmcoreinfo = text;
+  map.image = {run_time.value_or(0)};
   if (auto mask = info.number(layout_of(in).signature_key)) map.signature_mask = *mask;
   map.release = info.value("OSRELEASE").value_or("");
   map.build_id = info.value("BUILD-ID").value_or("");

@@ -5,9 +5,9 @@
 
 namespace kvm::os_linux {
 
-Result<Pieces> collect_pieces(const KernelView& view, const std::string& vmcoreinfo) {
+Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   Pieces all;
-  auto kernel_symbols = TRY(read_kernel_symbols(view, vmcoreinfo, all.remarks));
+  auto kernel_symbols = TRY(read_kernel_symbols(view, map, all.remarks));
   Piece& kernel = all.pieces.emplace_back();
   kernel.sections = kernel_sections(*kernel_symbols);
   kernel.symbols = kernel_symbols->all();

@@ -9,7 +9,7 @@
 namespace kvm::os_linux {
 
 // The kernel image, then each module; the kernel's own word throughout, even where a vmlinux is at hand.
-Result<Pieces> collect_pieces(const KernelView& view, const std::string& vmcoreinfo);
+Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map);
 
 // The kernel's sections, as far as symbols tell where they begin and end; none overlap.
 std::vector<PieceSection> kernel_sections(const Symbols& symbols);
@@ -17,7 +17,7 @@ std::vector<PieceSection> kernel_sections(const Symbols& symbols);
 std::vector<PieceSection> module_sections(const Module& module);
 
 // The kernel's symbols, looked for as kallsyms.h says.
-Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const std::string& vmcoreinfo, std::vector<std::string>& remarks);
+Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks);
 // The symbols that the kernel keeps of a module, for its own backtraces.
 Result<std::unique_ptr<Kallsyms>> read_module_symbols(const KernelView& view, const Module& module);
 

@@ -225,7 +225,7 @@ TEST_CASE("a kernel of which only its own tables tell", "[linux][kallsyms][map]"
         // The same tables, found again through the page tables, are the kernel's symbols.
         const AddressSpace space(*dump.memory, map->mappings);
         std::vector<std::string> remarks;
-        const auto symbols = os_linux::read_kernel_symbols({*dump.arch, space, kernel.symbols, kernel.types}, map->vmcoreinfo, remarks);
+        const auto symbols = os_linux::read_kernel_symbols({*dump.arch, space, kernel.symbols, kernel.types}, *map, remarks);
         REQUIRE(symbols);
         CHECK((*symbols)->find("init_task")->address == kernel.init_task());
         CHECK(remarks.empty());
