@@ -127,8 +127,7 @@ void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange cod
   }
   const Node& prototype = types_[type];
   const Reference result = type != 0 ? refer(prototype.target, true) : Reference{0, false, 0};
-  // One that is too heavy to be written here is hardly a function's.
-  const bool has_parameters = type != 0 && !prototype.homed && types_.references(prototype) > 1;
+  const bool has_parameters = type != 0 && types_.references(prototype) > 1;
   begin(Shape::subprogram, has_name | result.extra | (global ? is_external : 0U) | (has_parameters || signal_frame.size != 0 ? has_children : 0U));
   name(function_name);
   out_.info.word(code.first.raw, word_);

@@ -5,10 +5,8 @@
 namespace kvm::image {
 namespace {
 
-// C has no limit to how deep types nest; real ones stay below 20.
-constexpr std::uint8_t deepest = 64;
-// A type that takes more than this to spell is written once.
-constexpr std::uint8_t heaviest = 64;
+// C has no limit to how deep types nest, nor to how many it takes to spell one; in real kernels neither goes beyond 32.
+constexpr std::uint8_t deepest = 64, heaviest = 128;
 
 bool is_definition(const Node& node) { return node.is_record() || node.is_enumeration(); }
 
@@ -54,6 +52,7 @@ void TypeTable::break_cycles(const Follow& follow, bool weigh) {
           continue;  // and come back to the same reference
         }
         ++step.next;
+        if (weigh) node.weight = static_cast<std::uint8_t>(std::min(0xff, node.weight + nodes_[child].weight));
         if (child == 0) continue;
         if (depths[child] == open || depths[child] + 1 > deepest) {
           node.broken = true;
@@ -61,14 +60,13 @@ void TypeTable::break_cycles(const Follow& follow, bool weigh) {
           step.depth = 0;
         } else {
           step.depth = std::max<std::uint8_t>(step.depth, static_cast<std::uint8_t>(depths[child] + 1));
-          if (weigh) node.weight = static_cast<std::uint8_t>(std::min(0xff, node.weight + nodes_[child].weight));
         }
         continue;
       }
       depths[step.id] = step.depth;
-      if (node.broken) node.weight = 1;
-      if (weigh) node.homed = is_named_kind(node) || node.weight > heaviest;
-      if (node.homed) node.weight = 1;  // to whoever refers to it
+      node.homed = is_named_kind(node);
+      node.broken |= node.weight > heaviest;
+      if (node.broken || node.homed) node.weight = 1;  // to whoever refers to it
       stack.pop_back();
     }
   }

@@ -22,7 +22,7 @@ struct Node {
   bool broken = false;          // what it refers to is not written
   bool homed = false;           // written once, in its home unit; other types again in each unit that uses them
   bool declarable = false;      // a record whose name means it and no other: it can be referred to by name
-  std::uint8_t weight = 1;      // how many types it takes to spell it, itself included; saturates
+  std::uint8_t weight = 1;      // how many types it takes to spell it, itself included
   std::uint16_t count = 0;      // members, enumerators, parameters
   std::uint16_t piece = 0;
   std::uint32_t name = 0;       // offset in strings()

@@ -157,7 +157,9 @@ std::string ImageText::find(std::string_view word) const {
   return text;
 }
 
-ImageText read_image(Bytes image) {
+namespace {
+
+ImageText read(Bytes image, bool contents) {
   ImageText text;
   const MemoryBufferRef buffer({reinterpret_cast<const char*>(image.data()), image.size()}, "image");
   auto file = object::ObjectFile::createELFObjectFile(buffer);
@@ -171,9 +173,9 @@ ImageText read_image(Bytes image) {
   const auto context = DWARFContext::create(**file, DWARFContext::ProcessDebugRelocations::Ignore, nullptr, "", note, note);
   std::string report;
   raw_string_ostream report_stream(report);
-  DIDumpOptions options;
-  if (!context->verify(report_stream, options)) problems << report;
+  if (!context->verify(report_stream, {})) problems << report;
   for (const auto& unit : context->compile_units()) {
+    if (!contents) break;
     const DWARFDie root = unit->getUnitDIE(false);
     ImageText::Unit& lines = text.units.emplace_back();
     lines.name = name(root);
@@ -182,5 +184,10 @@ ImageText read_image(Bytes image) {
   }
   return text;
 }
+
+}  // namespace
+
+ImageText read_image(Bytes image) { return read(image, true); }
+std::string image_problems(Bytes image) { return read(image, false).problems; }
 
 }  // namespace kvm::testing

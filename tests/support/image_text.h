@@ -26,5 +26,7 @@ struct ImageText {
 };
 
 ImageText read_image(Bytes image);
+// Only whether anything is wrong with it.
+std::string image_problems(Bytes image);
 
 }  // namespace kvm::testing
