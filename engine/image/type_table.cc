@@ -10,6 +10,8 @@ namespace {
 constexpr std::size_t most_btf = 64 << 20;
 constexpr std::size_t most_pieces = 0xffff;
 constexpr int most_tags = 32;  // in a row
+// gdb's max-value-size.  A kernel's own symbols have no sizes, only distances to the next one, which can be far off.
+constexpr std::uint64_t most_array_bytes = 65536;
 
 constexpr std::uint8_t int_signed = 1, int_char = 2, int_bool = 4;  // BTF_INT_ENCODING
 
@@ -206,7 +208,8 @@ NodeId TypeTable::fill_array(NodeId type, std::uint64_t bytes, std::uint8_t poin
   const Node& array = nodes_[type];
   if (array.kind != BtfKind::array || array_count(array) != 0) return type;
   const std::uint64_t element = size_of(array.target, pointer_bytes);
-  return element == 0 ? type : add_array(array.target, static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes / element, ~0U)));
+  if (element == 0 || bytes > most_array_bytes) return type;
+  return add_array(array.target, static_cast<std::uint32_t>(bytes / element));
 }
 
 std::uint64_t TypeTable::size_of(NodeId type, std::uint8_t pointer_bytes) const {

@@ -194,9 +194,9 @@ TEST_CASE("Variables have their types and addresses") {
   pieces.pieces[0].symbols = {{"runqueues", {0x10}, 8, 'D'}, {"counter", {0x20}, 4, 'd'}, {"counter", {0x28}, 4, 'd'},
                               {"init_task", {0x80003000}, 0, 'D'}, {"banner", {0x80003010}, 21, 'r'}, {"flags", {0x80003020}, 0, 'b'},
                               {"jiffies", {0x80003028}, 8, 'D'}, {"tasks", {0x80003030}, 64, 'B'}, {"lost", {0x80003080}, 8, 'B'},
-                              {"matrix", {0x80003090}, 8, 'B'}};
+                              {"matrix", {0x80003090}, 8, 'B'}, {"far", {0x80003100}, 65537, 'B'}};
   pieces.variables = {{"init_task", "task_struct"}, {"banner", "char[]"}, {"flags", "flag_t"}, {"jiffies", "unsigned long"},
-                      {"tasks", "struct task_struct *[]"}, {"lost", "struct lost *"}, {"absent", "int"}, {"matrix", "unsigned int[2][3]"}};
+                      {"tasks", "struct task_struct *[]"}, {"lost", "struct lost *"}, {"absent", "int"}, {"matrix", "unsigned int[2][3]"}, {"far", "char[]"}};
   const ImageText text = read(pieces, machine(big));
   const std::string pointers = big ? "16" : "8";
   CHECK(text.unit("<BTF of vmlinux, variables 1>").lines ==
@@ -204,7 +204,7 @@ TEST_CASE("Variables have their types and addresses") {
                                  "0x80003000 struct task_struct init_task", "0x80003010 static char[21] banner",
                                  "0x80003020 static flag_t flags", "0x80003028 long unsigned int jiffies",
                                  "0x80003030 struct task_struct? *[" + pointers + "] tasks", "struct task_struct;",
-                                 "0x80003090 unsigned int[3][2] matrix"});
+                                 "0x80003090 unsigned int[3][2] matrix", "0x80003100 char[] far"});
 }
 
 TEST_CASE("Modules' types build on the kernel's") {
@@ -294,6 +294,9 @@ TEST_CASE("Types that C cannot have are broken, and the rest is written") {
   for (int i = 0; i < 10000; ++i) nest = t.type("n" + std::to_string(i), STRUCT, 1, false, 4, {t.string("x"), nest, 0});
   for (int i = 0; i < 100; ++i) t.type("tags", TYPE_TAG, 0, false, t.next() + 1);
   t.type("end", TYPE_TAG, 0, false, t.next());
+  std::uint32_t bush = basic.integer;  // two ways to each, at each level
+  for (int i = 0; i < 60; ++i) bush = t.type("", PTR, 0, false, t.type("", PROTO, 2, false, 0, {0, bush, 0, bush}));
+  t.type("bush", TYPEDEF, 0, false, bush);
   t.type("odd", STRUCT, 3, true, 8, {0xfffffff0, 0xffffffff, 0xff000007, t.string("f"), t.next() + 1, 0, t.string("v"), t.next() + 2, 0});
   t.type("function", FUNC, 0, false, basic.integer);
   t.type("variable", VAR, 0, false, basic.integer, {0});
