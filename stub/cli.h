@@ -1,30 +1,15 @@
 // The command line's parts.  Each command adds itself to the program; running it returns the exit status.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <string>
-#include <vector>
-
+#include "stub/cli_opening.h"
 #include "stub/session.h"
 
 namespace kvm::cli {
 
 enum Status : int { done = 0, failed = 1, usage = 2 };
 
-// What every command takes: which dump, which symbols, and what to overrule.
-struct Opening {
-  std::string dump, vmlinux;
-  std::vector<std::string> parts, symbol_dirs;
-  std::string arch, os, format, slide, phys_base;
-  bool no_vmlinux = false;
-};
-// `vmlinux_position`: the vmlinux may follow the dump; otherwise it is given with --vmlinux.
-void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position);
-// Which tasks become a debugger's threads.
-void add_threads(CLI::App& command, std::string& choice);
+// As open_kernel(), with a progress bar on the terminal.
 Result<Kernel> open(const Opening& opening);
-// The same choice of dump and symbols as arguments for another `inquest`.
-std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kernel);
 
 // A line on standard error, and Status::failed.
 int complain(const Error& error);

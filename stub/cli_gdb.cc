@@ -65,8 +65,7 @@ bool indexed(const Kernel& kernel) {
 
 void greet(const Kernel& kernel) {
   print_remarks(kernel);
-  const std::string panic = kernel.os().panic_message();
-  fmt::print(stderr, "inquest: Linux {}{}{}\n", kernel.os().release(), panic.empty() ? "" : ": ", panic);
+  fmt::print(stderr, "inquest: {}\n", headline(kernel));
   if (!kernel.vmlinux().empty() && !kernel.build_id().empty() && !indexed(kernel))
     fmt::print(stderr, "inquest: gdb now indexes {}; this takes about 20 s once, a second from its cache later\n", kernel.vmlinux());
 }

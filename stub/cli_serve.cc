@@ -46,9 +46,7 @@ int run(Request& request) {
   auto kernel = open(request.opening);
   if (!kernel) return complain(kernel.error());
   print_remarks(*kernel);
-  rsp::Settings settings;
-  if (request.threads == "user") settings.threads = rsp::ThreadChoice::user;
-  if (request.threads == "cpus") settings.threads = rsp::ThreadChoice::cpus;
+  rsp::Settings settings{.threads = threads_of(request.threads)};
   settings.image = make_image_file;
   settings.unwind = make_unwind_file;
   settings.keep = keep_file;

@@ -108,9 +108,10 @@ Result<std::string> file_for_lldb(const std::string& path) {
   return made.string();
 }
 
-std::vector<LldbFile> files_for_lldb(const Kernel& kernel) {
-  std::vector<LldbFile> files;
-  if (!kernel.vmlinux().empty()) files.push_back({usable(kernel.vmlinux()), {}});
+std::string kernel_for_lldb(const Kernel& kernel) { return kernel.vmlinux().empty() ? std::string() : usable(kernel.vmlinux()); }
+
+std::vector<LldbModule> modules_for_lldb(const Kernel& kernel) {
+  std::vector<LldbModule> files;
   if (const auto& modules = kernel.modules())
     for (const Module& module : *modules)
       if (const std::string path = kernel.module_file(module); !path.empty()) files.push_back({usable(path), module.sections});

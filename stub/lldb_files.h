@@ -10,12 +10,15 @@ namespace kvm::rsp {
 // $XDG_CACHE_HOME/inquest/lldb, and has no relocations that the linker kept: it takes a third of the space.
 Result<std::string> file_for_lldb(const std::string& path);
 
-struct LldbFile {
+// The kernel's debug file; empty: there is none.  What cannot be copied is taken as it is.
+std::string kernel_for_lldb(const Kernel& kernel);
+
+struct LldbModule {
   std::string path;
-  std::vector<ModuleSection> sections;  // run-time addresses; empty for the kernel, which moves as one
+  std::vector<ModuleSection> sections;  // at run time
 };
-// The kernel's first, then the modules for which a file was found.  A file that cannot be copied is taken as it is.
-std::vector<LldbFile> files_for_lldb(const Kernel& kernel);
+// The modules for which a file was found.
+std::vector<LldbModule> modules_for_lldb(const Kernel& kernel);
 
 // A word as lldb's command line reads it back.
 std::string lldb_word(std::string_view text);

@@ -9,28 +9,26 @@ namespace kvm::rsp {
 
 // Commands for lldb, to be given before it connects or after.
 Result<std::string> lldb_text(const Kernel& kernel, Words) {
-  const std::vector<LldbFile> files = files_for_lldb(kernel);
   // C has no dynamic types, and looking for them reads memory for each pointer that is shown.
   std::string text = "settings set target.prefer-dynamic-value no-dynamic-values\n";
-  for (const LldbFile& file : files) {
-    const std::string path = lldb_word(file.path);
-    if (file.sections.empty()) {
-      text += "target create " + path + "\n";
-      continue;
-    }
+  if (const std::string file = kernel_for_lldb(kernel); !file.empty()) text += "target create " + lldb_word(file) + "\n";
+  for (const LldbModule& module : modules_for_lldb(kernel)) {
+    const std::string path = lldb_word(module.path);
     text += "target modules add " + path + "\ntarget modules load --file " + path;
-    for (const ModuleSection& section : file.sections) text += fmt::format(" {} {:#x}", section.name, section.address.raw);
+    for (const ModuleSection& section : module.sections) text += fmt::format(" {} {:#x}", section.name, section.address.raw);
     text += '\n';
   }
   return text;
 }
 
+// The kernel's file has no sections: it moves as one.
 Result<json::value> lldb_json(const Kernel& kernel, Words) {
   json::array rows;
-  for (const LldbFile& file : files_for_lldb(kernel)) {
+  if (const std::string file = kernel_for_lldb(kernel); !file.empty()) rows.push_back(json::object{{"file", utf8(file)}, {"sections", json::object()}});
+  for (const LldbModule& module : modules_for_lldb(kernel)) {
     json::object sections;
-    for (const ModuleSection& section : file.sections) sections[utf8(section.name)] = address_text(section.address.raw);
-    rows.push_back(json::object{{"file", utf8(file.path)}, {"sections", std::move(sections)}});
+    for (const ModuleSection& section : module.sections) sections[utf8(section.name)] = address_text(section.address.raw);
+    rows.push_back(json::object{{"file", utf8(module.path)}, {"sections", std::move(sections)}});
   }
   return rows;
 }

@@ -43,10 +43,10 @@ function own(name) {
   if (layer == "symbols") return core || name ~ /^engine\/symbols\// ? "" : "symbols include the engine core and engine/symbols/"
   if (layer == "stub") {
     if (core || name ~ /^stub\// || name ~ /^engine\/(symbols\/(elf_file|cold_ranges)|image\/cache)\.h$/) return ""
-    if (name ~ /^engine\/symbols\/(dwarf|debuginfod)\.h$/) return FILENAME == "stub/cli_open.cc" ? "" : "providers only in stub/cli_open.cc"
+    if (name ~ /^engine\/symbols\/(dwarf|debuginfod)\.h$/) return FILENAME == "stub/cli_opening.cc" ? "" : "providers only in stub/cli_opening.cc"
     return "stub includes stub/ and the public headers of the engine"
   }
-  if (layer == "plugin-lldb") return core || name ~ /^(plugin-lldb\/|stub\/session\.h$)/ ? "" : "the plugin includes engine/*.h and stub/session.h"
+  if (layer == "plugin-lldb") return core || name ~ /^(plugin-lldb\/|stub\/(session|report|lldb_files|cli_opening)\.h$)/ ? "" : "the plugin includes engine/*.h, and of stub/ session, report, lldb_files and cli_opening"
   return "no rule for this"
 }
 

@@ -1,13 +1,13 @@
-// Opening a dump as the command line says, and talking to the terminal.
+// Opening a dump as the command line says.
+#include "stub/cli_opening.h"
+
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <charconv>
-#include <cstdio>
 
 #include "engine/symbols/debuginfod.h"
 #include "engine/symbols/dwarf.h"
-#include "stub/cli.h"
+#include "stub/report_text.h"
 
 namespace kvm::cli {
 namespace {
@@ -57,7 +57,7 @@ void add_threads(CLI::App& command, std::string& choice) {
       ->type_name("WHICH")->check(known)->capture_default_str();
 }
 
-Result<Kernel> open(const Opening& opening) {
+Result<Kernel> open_kernel(const Opening& opening, Progress progress) {
   OpenOptions options;
   options.dump = opening.dump;
   options.parts = opening.parts;
@@ -70,7 +70,7 @@ Result<Kernel> open(const Opening& opening) {
   options.slide = TRY(number("--slide", opening.slide));
   options.phys_base = TRY(number("--phys-base", opening.phys_base));
   options.providers = {open_dwarf_types, open_dwarf_lines, open_module_lines, fetch_debug_file};
-  options.progress = terminal_progress();
+  options.progress = std::move(progress);
   return Kernel::open(options);
 }
 
@@ -91,30 +91,13 @@ std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kern
   return arguments;
 }
 
-int complain(const std::string& text) {
-  fmt::print(stderr, "inquest: {}\n", text);
-  return failed;
-}
-int complain(const Error& error) {
-  complain(to_string(error));
-  return error.code == Errc::bad_request ? usage : failed;
+rsp::ThreadChoice threads_of(std::string_view choice) {
+  return choice == "user" ? rsp::ThreadChoice::user : choice == "cpus" ? rsp::ThreadChoice::cpus : rsp::ThreadChoice::all;
 }
 
-void print_remarks(const Kernel& kernel) {
-  for (const std::string& remark : kernel.remarks()) fmt::print(stderr, "inquest: note: {}\n", remark);
+std::string headline(const Kernel& kernel) {
+  const std::string panic = kernel.os().panic_message();
+  return rsp::printable(fmt::format("Linux {}{}{}", kernel.os().release(), panic.empty() ? "" : ": ", panic));
 }
-
-Progress terminal_progress() {
-  if (!isatty(STDERR_FILENO)) return {};
-  return [](std::string_view what, std::uint64_t done_bytes, std::uint64_t total) {
-    constexpr double mib = 1 << 20;
-    if (total) fmt::print(stderr, "\r{}: {:.0f} of {:.0f} MiB ({}%) ", what, double(done_bytes) / mib, double(total) / mib, done_bytes * 100 / total);
-    else fmt::print(stderr, "\r{}: {:.0f} MiB ", what, double(done_bytes) / mib);
-    if (total && done_bytes >= total) fmt::print(stderr, "\r\033[K");
-    std::fflush(stderr);
-  };
-}
-
-bool print(std::string_view text) { return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0; }
 
 }  // namespace kvm::cli
