@@ -79,6 +79,8 @@ class Show final : public lldb::SBCommandPluginInterface {
 }  // namespace
 
 bool add_commands(lldb::SBDebugger debugger) {
+  // The functions called here belong to the liblldb of the process, which may not be the one whose headers these are.
+  if (!std::string_view(lldb::SBDebugger::GetVersionString()).starts_with("lldb version " INQUEST_LLDB_VERSION)) return false;
   lldb::SBCommandInterpreter interpreter = debugger.GetCommandInterpreter();
   if (interpreter.UserCommandExists("inquest") || interpreter.CommandExists("inquest")) return true;
   lldb::SBCommand inquest = interpreter.AddMultiwordCommand("inquest", "Crash dumps of kernels: open one, and ask about it.");

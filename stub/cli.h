@@ -32,7 +32,12 @@ void add_reports(CLI::App& app, int& status);  // info, ps, modules, log, symbol
 void add_read(CLI::App& app, int& status);
 void add_image(CLI::App& app, int& status);
 void add_serve(CLI::App& app, int& status);
-// `client`: the words after `--`, for gdb itself.
+// `client`: the words after `--`, for the debugger itself.
 void add_gdb(CLI::App& app, int& status, const std::vector<std::string>& client);
+void add_lldb(CLI::App& app, int& status, const std::vector<std::string>& client);
+
+void add_vscode(CLI::App& app, int& status);
+
+std::string plugin_path();  // of our plugin for lldb; empty: it was not built
 
 }  // namespace kvm::cli

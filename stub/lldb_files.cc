@@ -91,21 +91,34 @@ Result<void> make_copy(const ElfFile& elf, const std::vector<Blank>& blanks, con
   return out.complete(elf.file().size());
 }
 
+// Empty without a build id: a copy could not be told from another build's.
+fs::path place_of_copy(const ElfFile& elf) {
+  const std::string id = elf.build_id();
+  return id.empty() ? fs::path() : cache_folder() / id / fs::path(elf.file().path()).filename();
+}
+
+bool is_copy(const fs::path& path, const ElfFile& elf) {
+  std::error_code error;
+  return fs::file_size(path, error) == elf.file().size() && !error;
+}
+
 std::string usable(const std::string& path) { return file_for_lldb(path).value_or(path); }
 
 }  // namespace
 
 Result<std::string> file_for_lldb(const std::string& path) {
   const ElfFile elf = TRY(ElfFile::open(path));
-  const std::string id = elf.build_id();
-  if (id.empty()) return path;  // a copy could not be told from another build's
-  const fs::path made = cache_folder() / id / fs::path(path).filename();
-  std::error_code error;
-  if (fs::file_size(made, error) == elf.file().size() && !error) return made.string();
+  const fs::path copy = place_of_copy(elf);
+  if (is_copy(copy, elf)) return copy.string();
   const std::vector<Blank> blanks = cold_ranges(elf);
-  if (blanks.empty()) return path;
-  TRY(make_copy(elf, blanks, made));
-  return made.string();
+  if (blanks.empty() || copy.empty()) return path;
+  TRY(make_copy(elf, blanks, copy));
+  return copy.string();
+}
+
+bool prepared_for_lldb(const std::string& path) {
+  const auto elf = ElfFile::open(path);
+  return !elf || is_copy(place_of_copy(*elf), *elf) || cold_ranges(*elf).empty();
 }
 
 std::string kernel_for_lldb(const Kernel& kernel) { return kernel.vmlinux().empty() ? std::string() : usable(kernel.vmlinux()); }

@@ -10,6 +10,9 @@ namespace kvm::rsp {
 // $XDG_CACHE_HOME/inquest/lldb, and has no relocations that the linker kept: it takes a third of the space.
 Result<std::string> file_for_lldb(const std::string& path);
 
+// Whether file_for_lldb() will take no time.
+bool prepared_for_lldb(const std::string& path);
+
 // The kernel's debug file; empty: there is none.  What cannot be copied is taken as it is.
 std::string kernel_for_lldb(const Kernel& kernel);
 

@@ -29,7 +29,7 @@ int report(const CLI::ParseError& error, const CLI::App& app, std::string_view f
 
 int main(int argc, char** argv) {
   std::signal(SIGBUS, file_shrank);
-  CLI::App app{"Inquest lets stock gdb debug a dead kernel: it reads crash dumps of Linux and serves them to any debugger that\n"
+  CLI::App app{"Inquest lets stock gdb and lldb debug a dead kernel: it reads crash dumps of Linux and serves them to any debugger that\n"
                "speaks the GDB remote protocol.\n"};
   app.name("inquest");
   app.set_version_flag("--version", "inquest " INQUEST_VERSION);
@@ -39,13 +39,15 @@ int main(int argc, char** argv) {
   const int own = static_cast<int>(std::find(argv, argv + argc, std::string_view("--")) - argv);
   const std::vector<std::string> client(argv + std::min(own + 1, argc), argv + argc);
   kvm::cli::add_gdb(app, status, client);
+  kvm::cli::add_lldb(app, status, client);
   kvm::cli::add_serve(app, status);
+  kvm::cli::add_vscode(app, status);
   kvm::cli::add_reports(app, status);
   kvm::cli::add_read(app, status);
   kvm::cli::add_image(app, status);
   app.footer("\n'inquest COMMAND --help' tells more.  The manual: man inquest.");
   try {
-    if (!client.empty() && (own < 2 || argv[1] != std::string_view("gdb"))) throw CLI::ExtrasError(std::vector<std::string>{"--"});
+    if (!client.empty() && (own < 2 || (argv[1] != std::string_view("gdb") && argv[1] != std::string_view("lldb")))) throw CLI::ExtrasError(std::vector<std::string>{"--"});
     app.parse(own, argv);
   } catch (const CLI::ParseError& error) {
     return report(error, app, own > 1 ? argv[1] : "");
