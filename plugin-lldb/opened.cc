@@ -88,9 +88,11 @@ class Synchronous {
   bool before_;
 };
 
-Result<void> run(lldb::SBDebugger& debugger, const std::string& command, lldb::SBCommandReturnObject& result) {
+// The target is said explicitly: a command inside a command would else be about the target of the outer one.
+Result<void> run(Opened& opened, const std::string& command, lldb::SBCommandReturnObject& result) {
   lldb::SBCommandReturnObject own;
-  debugger.GetCommandInterpreter().HandleCommand(command.c_str(), own);
+  lldb::SBExecutionContext here(opened.target);
+  opened.debugger.GetCommandInterpreter().HandleCommand(command.c_str(), here, own);
   if (own.GetOutputSize()) result.PutCString(own.GetOutput());
   if (own.Succeeded()) return {};
   std::string text = own.GetError() ? own.GetError() : "";
@@ -122,10 +124,10 @@ void load_modules(Opened& opened) {
 Result<void> show(Opened& opened, lldb::SBCommandReturnObject& result) {
   TRY(make_target(opened));
   // C has no dynamic types, and looking for them reads memory for each pointer that is shown.
-  TRY(run(opened.debugger, "settings set target.prefer-dynamic-value no-dynamic-values", result));
+  TRY(run(opened, "settings set target.prefer-dynamic-value no-dynamic-values", result));
   load_modules(opened);
   opened.conversation = TRY(Conversation::start(opened.shared));
-  return run(opened.debugger, fmt::format("process connect --plugin gdb-remote fd://{}", opened.conversation->client_end()), result);
+  return run(opened, fmt::format("process connect --plugin gdb-remote fd://{}", opened.conversation->client_end()), result);
 }
 
 }  // namespace

@@ -10,20 +10,6 @@ ALIASES = {
     "entry_SYSCALL_64_after_hwframe": ["entry_SYSCALL_64"],  # a label in the middle of the entry code
     "ret_from_fork_asm": ["ret_from_fork_asm"],
 }
-THREAD = re.compile(r"^Thread \d+ \(Thread \d+\.(\d+) (.*)\):$")
-FRAME = re.compile(r"^#\d+ +(?:0x([0-9a-f]+) in )?(\S+) \(")
-
-
-def backtraces(output):
-    """tid -> [(address or None, function)], innermost first."""
-    found, current = {}, None
-    for line in output.splitlines():
-        if thread := THREAD.match(line):
-            current = found.setdefault(int(thread[1]), [])
-        elif current is not None and (frame := FRAME.match(line)):
-            current.append((int(frame[1], 16) if frame[1] else None, frame[2]))
-    return found
-
 
 def truth(lines):
     """[(function, offset)] of lines like `[<0>] do_nanosleep+0x6a/0x170` and `[<0>] f+0x1/0x2 [loop]`."""
@@ -56,7 +42,7 @@ def sleeping(crash):
 
 
 def check_sleeping(crash, session):
-    traces = backtraces(session.output("bt"))
+    traces = session.traces()
     addresses, names = {}, {}
     for address, _, name, module in crash.kallsyms():
         addresses.setdefault(name, set()).add(address)
@@ -78,7 +64,7 @@ def check_sleeping(crash, session):
 
 
 def check_all_there(crash, session):
-    traces = backtraces(session.output("bt"))
+    traces = session.traces()
     if missing := crash.stat("stat2").keys() - traces.keys():
         yield f"no backtrace of {sorted(missing)[:10]}"
     running = {tid for tid, task in crash.stat("stat2").items() if task.name == b"spinning"}  # see check_spinning
@@ -97,7 +83,7 @@ KEXEC = ["__crash_kexec", *PANIC]
 
 
 def check_panic(crash, session):
-    frames = [name for _, name in backtraces(session.output("bt")).get(1, [])]
+    frames = [name for _, name in session.traces().get(1, [])]
     if missing := in_order(KEXEC if crash.name == "kexec" else PANIC, frames, same_function):
         yield f"no {missing} in its place in {frames}"
 
@@ -110,7 +96,7 @@ def check_spinning(crash, session):
     in the kernel itself, gdb cannot go back from the interrupt stack to the task's ("inner to this frame"): sysvec_reboot is the last.
     """
     tid = next(tid for tid, task in crash.stat().items() if task.name == b"spinning")
-    frames = backtraces(session.output("bt")).get(tid, [])
+    frames = session.traces().get(tid, [])
     names = [name for _, name in frames]
     if crash.name == "kexec":
         start, end = next(line.split()[0].split("-") for line in crash.per_task("maps")[crash.stat()[tid].tgid] if " r-xp " in line)

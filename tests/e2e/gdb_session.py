@@ -1,23 +1,14 @@
 """One gdb on `inquest serve --stdio` for each crash: all that the tests want to ask of it is asked in one go."""
 import json
 import os
+import re
 import shlex
 import subprocess
 
-from lib import HERE, text
+from lib import HERE, Answer, Session, text
 
 OPTIONS = ["-nx", "-q", "-batch", "-iex", "set index-cache enabled on", "-iex", "set width 0",
            "-iex", "set height 0", "-iex", "set confirm off", "-iex", "set remotetimeout 60"]  # busy machines open dumps slowly
-
-
-class Answer:
-    def __init__(self, output, error, seconds):
-        self.output, self.error, self.seconds = output, error, seconds
-
-    @property
-    def both(self):
-        """What a user sees."""
-        return self.output + (self.error or "")
 
 
 def server(env, dump, *words, vmlinux=True):
@@ -48,43 +39,41 @@ def switch(tid):
     return f"python next(thread for thread in gdb.selected_inferior().threads() if thread.ptid[1] == {tid}).switch()"
 
 
-class Session:
-    """Collects commands by key; the first answer wanted runs gdb."""
-
+class GdbSession(Session):
     def __init__(self, env, dump, alone=False, variables=None):
         """`alone`: neither gdb nor the server has a file but the dump."""
-        self.env, self.dump, self.alone, self.variables = env, dump, alone, variables
-        self.commands, self.answers, self.said = {}, None, ""
+        super().__init__(env, dump)
+        self.alone, self.variables = alone, variables
 
-    def want(self, key, command):
-        if self.answers is not None:
-            raise AssertionError(f"{key} comes too late: gdb has run")
-        self.commands[key] = command
-        return key
+    def run(self, commands):
+        words = ["--no-vmlinux"] if self.alone else []
+        target = "| " + server(self.env, self.dump, *words, vmlinux=not self.alone)
+        answers, stdout, stderr = run_gdb(self.env, commands, target, gdb=self.dump.crash.gdb,
+                                          program=None if self.alone else self.dump.crash.vmlinux, variables=self.variables)
+        return answers, stdout + "\n" + stderr
 
-    def __getitem__(self, key):
-        if self.answers is None:
-            keys = list(self.commands)
-            self.answers = {}
-            words = ["--no-vmlinux"] if self.alone else []
-            target = "| " + server(self.env, self.dump, *words, vmlinux=not self.alone)
-            answers, stdout, stderr = run_gdb(self.env, list(self.commands.values()), target, gdb=self.dump.crash.gdb,
-                                              program=None if self.alone else self.dump.crash.vmlinux, variables=self.variables)
-            self.answers = dict(zip(keys, answers))
-            self.said = stdout + "\n" + stderr
-        if key not in self.answers:
-            raise AssertionError(f"gdb did not get as far as {self.commands[key]!r}")
-        return self.answers[key]
+    def traces(self):
+        """tid -> [(address or None, function)], innermost first."""
+        return backtraces(self.output("bt"))
 
-    def output(self, key):
-        answer = self[key]
-        if answer.error:
-            raise AssertionError(f"{self.commands[key]}: {answer.error}")
-        return answer.output
+
+THREAD = re.compile(r"^Thread \d+ \(Thread \d+\.(\d+) (.*)\):$")
+FRAME = re.compile(r"^#\d+ +(?:0x([0-9a-f]+) in )?(\S+) \(")
+
+
+def backtraces(output):
+    """Of `thread apply all bt`."""
+    found, current = {}, None
+    for line in output.splitlines():
+        if thread := THREAD.match(line):
+            current = found.setdefault(int(thread[1]), [])
+        elif current is not None and (frame := FRAME.match(line)):
+            current.append((int(frame[1], 16) if frame[1] else None, frame[2]))
+    return found
 
 
 def sessions(env):
     """crash -> its session; made once, and shared by the test files."""
     if not hasattr(env, "gdb_sessions"):
-        env.gdb_sessions = {crash.id: (crash, Session(env, crash.dump())) for crash in env.crashes()}
+        env.gdb_sessions = {crash.id: (crash, GdbSession(env, crash.dump())) for crash in env.crashes()}
     return list(env.gdb_sessions.values())

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import bt
-from gdb_session import Session, server, switch
+from gdb_session import THREAD, GdbSession, server, switch
 from lib import lacks
 
 PANIC = ["panic", "sysrq_handle_crash", "__handle_sysrq", "write_sysrq_trigger", "vfs_write", "ksys_write", "do_syscall_64",
@@ -18,7 +18,7 @@ def plain(name):
 
 
 def check_panic(crash, session):
-    frames = [plain(name) for _, name in bt.backtraces(session.output("bt")).get(1, [])]
+    frames = [plain(name) for _, name in session.traces().get(1, [])]
     if missing := bt.in_order(PANIC, frames, lambda one, other: one == other):
         yield f"no {missing} in its place in {frames}"
 
@@ -42,7 +42,7 @@ def sections(output):
     """tid -> its lines of frames."""
     found, current = {}, None
     for line in output.splitlines():
-        if thread := bt.THREAD.match(line):
+        if thread := THREAD.match(line):
             current = found.setdefault(int(thread[1]), [])
         elif current is not None and line.startswith("#"):
             current.append(line)
@@ -146,7 +146,7 @@ def tests(env):
         if crash.name == "many":
             continue
         cache = Path(env.work.name) / f"cache-{crash.id.replace('/', '-')}"
-        session = Session(env, crash.dump(), alone=True, variables={"XDG_CACHE_HOME": str(cache)})
+        session = GdbSession(env, crash.dump(), alone=True, variables={"XDG_CACHE_HOME": str(cache)})
         plan(crash, session)
         checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "interrupted": check_interrupted,
                   "ends": check_ends, "values": check_values, "module": check_module}

@@ -129,8 +129,10 @@ class Dump:
 
 
 class Env:
-    def __init__(self, inquest, corpus):
+    def __init__(self, inquest, corpus, plugin=None, preload=""):
         self.inquest, self.corpus = str(Path(inquest).resolve()), Path(corpus)
+        self.plugin = Path(plugin).resolve() if plugin else Path(self.inquest).parent / "inquest-lldb.so"
+        self.preload = preload
         self.work = tempfile.TemporaryDirectory(prefix="inquest-e2e-")
 
     def crashes(self, table=None):
@@ -164,6 +166,51 @@ class Env:
         if done.returncode:
             raise AssertionError(f"inquest {command}: {text(done.stderr)}")
         return json.loads(done.stdout)
+
+
+class Answer:
+    """To one command of a debugger's session."""
+
+    def __init__(self, output, error, seconds, cpu=0.0):
+        self.output, self.error, self.seconds, self.cpu = output, error, seconds, cpu
+
+    @property
+    def both(self):
+        """What a user sees."""
+        return self.output + (self.error or "")
+
+
+class Session:
+    """Collects a debugger's commands by key; the first answer wanted runs the debugger."""
+
+    def __init__(self, env, dump):
+        self.env, self.dump = env, dump
+        self.commands, self.answers, self.said = {}, None, ""
+
+    def run(self, commands):
+        """The answers, and what the debugger itself printed."""
+        raise NotImplementedError
+
+    def want(self, key, command):
+        if self.answers is not None:
+            raise AssertionError(f"{key} comes too late: the debugger has run")
+        self.commands[key] = command
+        return key
+
+    def __getitem__(self, key):
+        if self.answers is None:
+            self.answers = {}
+            answers, self.said = self.run(list(self.commands.values()))
+            self.answers = dict(zip(self.commands, answers))
+        if key not in self.answers:
+            raise AssertionError(f"the debugger did not get as far as {self.commands[key]!r}")
+        return self.answers[key]
+
+    def output(self, key):
+        answer = self[key]
+        if answer.error:
+            raise AssertionError(f"{self.commands[key]}: {answer.error}")
+        return answer.output
 
 
 def text(data):
