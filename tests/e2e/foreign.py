@@ -10,7 +10,7 @@ import bt
 import memory
 import peers
 import ps
-from gdb_session import Session
+from gdb_session import GdbSession
 from lib import FOREIGN, Dump, Skip, differ, lacks, text
 
 # From the panic to the entry of the system call, by architecture.
@@ -35,7 +35,7 @@ def check_translate(env, dump):
 
 
 def check_panic(crash, session):
-    frames = [name for _, name in bt.backtraces(session.output("bt")).get(1, [])]
+    frames = [name for _, name in session.traces().get(1, [])]
     if missing := bt.in_order([*PANIC, *ENTRY[architecture(crash)]], frames, bt.same_function):
         yield f"no {missing} in its place in {frames}"
 
@@ -127,7 +127,7 @@ def tests(env):
                 yield f"{dump.id}/{name}", functools.partial({"drgn": check_drgn, "kdumpfile": check_kdumpfile}[name], env, dump)
         if not shutil.which(crash.gdb):
             raise Skip(f"no {crash.gdb}")
-        session = Session(env, crash.dump())
+        session = GdbSession(env, crash.dump())
         session.want("bt", "thread apply all bt")
         session.want("functions", "python " + "; ".join(f"gdb.execute('info symbol {address:#x}')" for address, *_ in functions(crash)))
         for name, check in {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}.items():
