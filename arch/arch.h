@@ -34,6 +34,7 @@ struct Level {
   std::uint8_t shift, bits;
   Match valid;  // the entry means something
   Match table;  // a valid entry points to the next level; otherwise it is a page
+  bool has_rights = true;  // its entries have permission bits
 };
 
 // How the two halves of the virtual address space find their root table.

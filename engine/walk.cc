@@ -80,7 +80,7 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
       allow(mode.page, entry);
       return page_at(mode, level, entry, frame, address, access);
     }
-    allow(mode.table, entry);
+    if (level.has_rights) allow(mode.table, entry);
     if (mode.in_table && depth + 1 < mode.levels.size()) {
       const arch::Level& next = mode.levels[depth + 1];
       if (!mode.in_table(entry, index_of(next, address))) return hole_at(next.shift, address);

@@ -60,6 +60,9 @@ CRASHES = {crash.name: crash for crash in [
   # Without pointer authentication; a kernel for 52-bit addresses that found a processor for 48.
   Crash("nonote", kernels=("arm64-6.1",), cpu="cortex-a72", note=False, dumps=("nonote.elf",)),
   Crash("nonote-48", kernels=("arm64-6.12", "arm64-6.12-16k"), cpu="max,lpa2=off,pauth=off", note=False, dumps=("nonote.elf",)),
+  Crash("non-pae", kernels=("i386-6.1",), cpu="pentium3", dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
+  Crash("pae", kernels=("i386-6.1-pae",), dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
+  Crash("pae-nonote", kernels=("i386-6.1-pae",), note=False, dumps=("nonote.elf",)),
 ]}
 
 

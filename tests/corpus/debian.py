@@ -19,6 +19,8 @@ SERIES = {
   "arm64-6.1": ("linux-image-cloud-arm64-dbg", "arm64"),
   "arm64-6.12": ("linux-image-6.12-cloud-arm64-dbg", "arm64"),
   "arm64-6.12-16k": ("linux-image-6.12-arm64-16k-dbg", "arm64"),
+  "i386-6.1": ("linux-image-686-dbg", "i386"),
+  "i386-6.1-pae": ("linux-image-686-pae-dbg", "i386"),
 }
 NATIVE = "amd64"
 

@@ -24,4 +24,7 @@ PLATFORMS = {
                     ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"), machine=("-M", "virt,gic-version=3"),
                     at_rest=r"PSTATE=[0-9a-f]{6}[0-7]",
                     modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg")),
+  "i386": Platform("qemu-system-i386", "qemu-system-x86", "ttyS0", "i686-linux-gnu-gcc",
+                   ("gcc-i686-linux-gnu", "libc6-dev-i386-cross"), modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg"),
+                   debug_port=True),
 }

@@ -15,7 +15,8 @@ HERE = Path(__file__).resolve().parent
 CRASHES = {"6.1": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec", "many"],
            "6.12": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec"]}
 # Other processors: their checks are in foreign.py.
-FOREIGN = {"arm64-6.1": ["qemu", "nonote"], "arm64-6.12": ["qemu", "nonote-48"], "arm64-6.12-16k": ["qemu", "nonote-48"]}
+FOREIGN = {"arm64-6.1": ["qemu", "nonote"], "arm64-6.12": ["qemu", "nonote-48"], "arm64-6.12-16k": ["qemu", "nonote-48"],
+           "i386-6.1": ["non-pae"], "i386-6.1-pae": ["pae", "pae-nonote"]}
 DAMAGED = ("incomplete.kdump", "truncated.elf", "truncated.kdump")
 
 
