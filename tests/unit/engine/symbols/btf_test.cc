@@ -199,3 +199,38 @@ TEST_CASE("BTF that is cut or unknown is refused") {
   version[2] = 2;
   CHECK(open_btf(version, 8).error().code == Errc::unsupported);
 }
+
+TEST_CASE("a module's types go on where the kernel's end", "[btf]") {
+  for (const std::endian order : {std::endian::little, std::endian::big}) {
+    BtfWriter kernel(order);
+    const auto integer = kernel.type("int", INT, 0, false, 4, {1u << 24 | 32});
+    const auto list = kernel.type("list_head", STRUCT, 1, false, 16, {kernel.string("next"), integer, 0});
+    kernel.type("both", STRUCT, 1, false, 4, {kernel.string("of_kernel"), integer, 0});
+    kernel.type("", ENUM, 1, false, 4, {kernel.string("KERNEL_ONE"), 7});
+    // The module's first type is the kernel's last + 1, its first string lies behind the kernel's.
+    BtfWriter module = BtfWriter::split(kernel);
+    const auto own = module.type("loop_device", STRUCT, 2, false, 24, {module.string("list"), list, 0, module.string("number"), integer, 128});
+    module.type("both", STRUCT, 1, false, 8, {module.string("of_module"), own, 0});
+    module.type("", ENUM, 1, false, 4, {module.string("MODULE_ONE"), 9});
+    CHECK(own == 5);
+    const auto types = open_split_btf(module.bytes(), kernel.bytes(), 8);
+    REQUIRE(types);
+    CHECK((*types)->size_of("loop_device") == 24u);
+    CHECK((*types)->member("loop_device", "number")->offset == 16);
+    CHECK((*types)->member("loop_device", "number")->is_signed);
+    CHECK((*types)->member("loop_device", "list.next")->size == 4);
+    CHECK((*types)->member("loop_device", "list")->type_name == "list_head");
+    CHECK((*types)->size_of("list_head") == 16u);  // of the kernel alone
+    CHECK((*types)->size_of("both") == 8u);        // the module's own goes first
+    CHECK((*types)->member("both", "of_module.number"));
+    CHECK((*types)->enumerator("KERNEL_ONE") == 7);
+    CHECK((*types)->enumerator("MODULE_ONE") == 9);
+    CHECK(!(*types)->size_of("nosuch"));
+  }
+  BtfWriter little(std::endian::little), big(std::endian::big);
+  little.type("int", INT, 0, false, 4, {32});
+  big.type("int", INT, 0, false, 4, {32});
+  CHECK(!open_split_btf(little.bytes(), big.bytes(), 8));
+  CHECK(!open_split_btf(little.bytes(), {1, 2, 3}, 8));
+  CHECK(!open_split_btf({1, 2, 3}, little.bytes(), 8));
+}
