@@ -86,7 +86,7 @@ void TypeTable::add_piece(const Piece& piece, std::vector<std::string>& remarks)
 
 void TypeTable::add_nodes(const BtfEntries& btf) {
   const std::size_t piece = origins_.size() - 1;
-  nodes_.reserve(nodes_.size() + btf.size());
+  if (piece == 0) nodes_.reserve(btf.size() + btf.size() / 4);
   for (std::size_t i = 0; i < btf.size(); ++i) {
     const BtfEntry entry = btf[i];
     Node node;

@@ -71,6 +71,16 @@ arch::Arch machine(std::uint8_t choice) {
   return arch;
 }
 
+void add_unwind(Input& input, Piece& piece) {
+  std::uint64_t address = 0;
+  for (std::uint8_t n = input.byte() % 16; n != 0; --n) {
+    UnwindRow& row = piece.unwind.emplace_back();
+    row.address = {address += input.byte()};
+    row.kind = static_cast<UnwindRow::Kind>(input.byte() % 5);
+    row.interrupted = input.byte() & 1;
+  }
+}
+
 void add_piece(Input& input, BtfWriter& btf, Pieces& pieces) {
   Piece& piece = pieces.pieces.emplace_back();
   if (pieces.pieces.size() > 1) piece.name = input.name();
@@ -83,6 +93,7 @@ void add_piece(Input& input, BtfWriter& btf, Pieces& pieces) {
     const std::uint64_t address = std::uint64_t{input.number()} << (input.byte() % 33);
     piece.sections.push_back({input.name(), {address}, input.number(), (n & 1) != 0, (n & 2) != 0});
   }
+  add_unwind(input, piece);
   static const char* const names[] = {"n1", "n2", "n3", "n4", "n5", "n9", "__per_cpu_start", "a\x1b\xff"};
   std::uint64_t address = 0;
   for (std::uint8_t n = input.byte() % 32; n != 0; --n) {
@@ -115,7 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (std::uint8_t n = choice >> 4 & 7; n != 0; --n) pieces.variables.push_back({"n" + std::to_string(n), types[input.byte() % 9]});
 
   std::size_t given = 0;
-  for (const Piece& piece : pieces.pieces) given += piece.btf.size() + piece.symbols.size() * 64 + piece.sections.size() * 128;
+  for (const Piece& piece : pieces.pieces) given += piece.btf.size() + piece.symbols.size() * 64 + piece.sections.size() * 128 + piece.unwind.size() * 64;
   const auto image = make_image(arch, pieces, {"0123", "inquest", {}});
   if (!image) wrong("no image");
   if (image->file.size() > 64 * given + 16384) wrong(std::to_string(given) + " bytes became " + std::to_string(image->file.size()));

@@ -26,7 +26,7 @@ Result<std::vector<std::uint8_t>> read_kernel_btf(const KernelView& view, const 
 // The modules', by the address of their struct module.
 std::map<std::uint64_t, std::vector<std::uint8_t>> read_module_btf(const KernelView& view, std::vector<std::string>& remarks);
 
-// Well-known variables whose symbol and type this kernel has.
-std::vector<PieceVariable> known_variables(const Symbols& symbols, const Types& types);
+// Well-known variables that this kernel has; their types may be none of its.
+std::vector<PieceVariable> known_variables(const Symbols& symbols);
 
 }  // namespace kvm::os_linux

@@ -1,7 +1,5 @@
 // Variables that people who debug a kernel look at.  A kernel's BTF tells the types of per-CPU variables only; the rest are
 // written down here, once, as the kernel's sources declare them.
-#include <algorithm>
-
 #include "engine/os/linux/pieces.h"
 
 namespace kvm::os_linux {
@@ -116,22 +114,12 @@ constexpr Variable variables[] = {
     {"ptype_all", "struct list_head"},
 };
 
-// "struct list_head" of "struct list_head *[]", without what only C's grammar needs.
-std::string_view named_type(std::string_view type) {
-  for (std::string_view keyword : {"struct ", "union ", "enum "})
-    if (type.starts_with(keyword)) type.remove_prefix(keyword.size());
-  return type.substr(0, type.find_last_not_of(" *[]") + 1);
-}
-
 }  // namespace
 
-std::vector<PieceVariable> known_variables(const Symbols& symbols, const Types& types) {
+std::vector<PieceVariable> known_variables(const Symbols& symbols) {
   std::vector<PieceVariable> known;
-  for (const Variable& variable : variables) {
-    const std::string_view type = named_type(variable.type);
-    const bool exists = type == "void" || types.size_of(type).has_value();
-    if (exists && symbols.find(variable.name)) known.push_back({std::string(variable.name), std::string(variable.type)});
-  }
+  for (const Variable& variable : variables)
+    if (symbols.find(variable.name)) known.push_back({std::string(variable.name), std::string(variable.type)});
   return known;
 }
 

@@ -259,7 +259,7 @@ TEST_CASE("Symbols, sections and the build id") {
   const ImageText text = read_image(image->file);
   CHECK(text.problems == "");
   CHECK(text.sections == std::vector<std::string>{"", "0x80001000 1000 code .text", "0x80002000 100 data .rodata", ".note.gnu.build-id",
-                                                  ".debug_info", ".debug_abbrev", ".debug_aranges", ".debug_str", ".symtab", ".strtab",
+                                                  ".debug_info", ".debug_abbrev", ".debug_aranges", ".debug_line", ".debug_str", ".symtab", ".strtab",
                                                   ".shstrtab"});
   CHECK(text.symbols == std::vector<std::string>{
       "0x80001010 10 t second .text", "0x80001ff0 10 t last .text", "0x80002010 8 d table .rodata",
