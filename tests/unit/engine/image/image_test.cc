@@ -266,7 +266,7 @@ TEST_CASE("Symbols, sections and the build id") {
       "0x80002020 8 d bad?[1m? .rodata", "0x80002040 8 d nul?x .rodata", "0x80005000 8 d out *ABS*", "0x40 0 D percpu *ABS*",
       "0x99 0 N absolute *ABS*", "0x80001000 10 T first .text", "0x80001020 fd0 W weak .text", "0x80002000 0 D _etext .rodata"});
   const std::vector<std::uint8_t> id{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xab, 0xcd, 0xef, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x01};
-  CHECK(std::search(image->file.begin(), image->file.end(), id.begin(), id.end()) != image->file.end());
+  CHECK(std::search(image->file.begin(), image->file.end(), id.begin(), id.end()) != image->file.end());  // then the contents'
 }
 
 TEST_CASE("No piece at all, no types, no symbols") {
