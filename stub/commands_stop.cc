@@ -12,6 +12,7 @@ namespace {
 // Sent along with each thread: its stack, so that a backtrace needs no further reads.  Linux aligns stacks to their size, most
 // often this; where it is less, the guard page or the dump's end cuts the rest off, or a neighbour's stack is sent too.
 constexpr std::uint64_t stack_size = 0x4000;
+constexpr std::size_t most_named = 1000;  // threads in jstopinfo
 constexpr std::string_view never_runs = "this is a crash dump, it cannot run";
 
 std::string description(const Kernel& kernel) {
@@ -47,13 +48,16 @@ std::string reason_fields(const Session::State& s, std::size_t index) {
   return "reason:exception;description:" + hex(description(s.kernel())) + ";";
 }
 
-std::string thread_json(const Session::State& s, std::size_t index) {
+// A JSON object without its end.
+std::string stop_json(const Session::State& s, std::size_t index) {
   const Thread& thread = s.threads()[index];
-  const RegisterFile registers = registers_of(s.kernel(), thread);
-  std::string text = fmt::format("{{\"tid\":{},\"name\":{},", thread.id, json_text(printable(name_of(thread))));
-  if (crashed(s, index)) text += "\"reason\":\"exception\",\"description\":" + json_text(description(s.kernel()));
-  else text += "\"reason\":\"none\"";
-  text += ",\"registers\":{";
+  const std::string reason = crashed(s, index) ? "\"exception\",\"description\":" + json_text(description(s.kernel())) : "\"none\"";
+  return fmt::format("{{\"tid\":{},\"name\":{},\"reason\":{}", thread.id, json_text(printable(name_of(thread))), reason);
+}
+
+std::string thread_json(const Session::State& s, std::size_t index) {
+  const RegisterFile registers = registers_of(s.kernel(), s.threads()[index]);
+  std::string text = stop_json(s, index) + ",\"registers\":{";
   for (std::size_t i = 0, count = 0; i < registers.arch().registers.size(); ++i) {
     const auto value = registers.get(i);
     if (!value) continue;
@@ -69,16 +73,19 @@ std::string thread_json(const Session::State& s, std::size_t index) {
   return text + '}';
 }
 
-// The fields about all threads are the same at each stop.
+// The fields about all threads are the same at each stop.  What is in jstopinfo lldb need not ask for thread by thread; those
+// that are missing have no reason to have stopped.  It may show the threads before it has asked for jThreadsInfo, so names are
+// here, too; but it searches this list from the start for each thread, so they are left out when there are many.
 std::string lldb_lists(const Session::State& s) {
   std::string ids, pcs;
   for (const Thread& thread : s.threads()) {
     ids += fmt::format("{}{:x}", ids.empty() ? "" : ",", thread.id);
     pcs += fmt::format("{}{:x}", pcs.empty() ? "" : ",", registers_of(s.kernel(), thread).get(arch::Role::pc).value_or(0));
   }
-  const std::string info = fmt::format("[{{\"tid\":{},\"reason\":\"exception\",\"description\":{}}}]", s.threads()[0].id,
-                                       json_text(description(s.kernel())));
-  return "threads:" + ids + ";thread-pcs:" + pcs + ";jstopinfo:" + hex(info) + ";";
+  std::string info;
+  for (std::size_t i = 0; i < s.threads().size(); ++i)
+    if (crashed(s, i) || s.threads().size() <= most_named) info += (info.empty() ? "[" : ",") + stop_json(s, i) + "}";
+  return "threads:" + ids + ";thread-pcs:" + pcs + ";jstopinfo:" + hex(info + "]") + ";";
 }
 
 std::string thread_fields(Session::State& s, std::size_t index) {

@@ -20,13 +20,17 @@ class Dap:
         while True:
             length = None
             while (line := out.readline().strip()):
-                name, value = line.split(b":", 1)
+                name, _, value = line.partition(b":")
                 if name.lower() == b"content-length":
                     length = int(value)
             if length is None:
                 self.messages.put(None)
                 return
-            self.messages.put(json.loads(out.read(length)))
+            data = out.read(length)
+            if len(data) < length:
+                self.messages.put(None)
+                return
+            self.messages.put(json.loads(data))
 
     def _next(self, what):
         try:
