@@ -128,7 +128,7 @@ Shared::State::Opened Shared::State::open_listed(const std::string& name) {
   const auto elf = ElfFile::open(name);
   const std::string id = elf ? elf->build_id() : "";
   const bool wanted = settings.keep && !settings.client_folder.empty() && !id.empty();
-  std::string kept = wanted ? settings.keep(std::filesystem::path(name).stem().string() + "-" + id + ".ko", file->view(0)) : "";
+  std::string kept = wanted ? settings.keep(id + "/" + std::filesystem::path(name).filename().string(), file->view(0)) : "";
   return {std::move(*file), std::move(kept)};
 }
 

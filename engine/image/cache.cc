@@ -80,7 +80,7 @@ void make_room(const ImageCache& cache, const std::string& kept) {
   std::vector<Old> files;
   std::uint64_t total = 0;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(cache.folder, error)) {
+  for (const auto& entry : fs::recursive_directory_iterator(cache.folder, error)) {
     if (!entry.is_regular_file(error)) continue;
     const Old old{entry.last_write_time(error), entry.file_size(error), entry.path()};
     total += old.size;
@@ -88,23 +88,22 @@ void make_room(const ImageCache& cache, const std::string& kept) {
   }
   std::ranges::sort(files, {}, &Old::used);
   for (auto file = files.begin(); file != files.end() && total > cache.capacity; ++file)
-    if (fs::remove(file->path, error)) total -= file->size;
+    if (fs::remove(file->path, error)) {
+      total -= file->size;
+      if (file->path.parent_path() != cache.folder) fs::remove(file->path.parent_path(), error);  // when it is empty
+    }
 }
 
-bool interrupts(const Symbol& symbol, const std::vector<UnwindRow>& rows) {
-  auto row = std::ranges::lower_bound(rows, symbol.address, {}, &UnwindRow::address);
-  for (; row != rows.end() && row->address - symbol.address < symbol.size; ++row)
-    if (row->interrupted) return true;
-  return false;
-}
-
-// Only what a vmlinux lacks.
+// Only what a vmlinux lacks.  gdb takes a library for the owner of all code in its sections: one byte is enough to be a library.
 void strip(Pieces& pieces) {
   pieces.variables.clear();
   for (Piece& piece : pieces.pieces) {
     piece.btf.clear();
-    std::erase_if(piece.symbols, [&](const Symbol& symbol) { return !interrupts(symbol, piece.unwind); });
-    std::erase_if(piece.sections, [](const PieceSection& section) { return !section.code; });
+    piece.symbols.clear();
+    piece.unwind.clear();
+    std::erase_if(piece.sections, [&](const PieceSection& section) { return !section.code || !piece.name.empty(); });
+    if (!piece.sections.empty()) piece.sections.resize(1);
+    for (PieceSection& section : piece.sections) section.size = 1;
   }
 }
 
@@ -168,6 +167,7 @@ std::string keep(const ImageCache& cache, const std::string& name, Bytes bytes) 
   std::error_code error;
   fs::create_directories(fs::path(cache.folder).parent_path(), error);
   if (mkdir(cache.folder.c_str(), 0700) != 0 && errno != EEXIST) return {};
+  fs::create_directories(fs::path(path).parent_path(), error);
   struct stat there {};
   if (::stat(path.c_str(), &there) == 0 && S_ISREG(there.st_mode) && static_cast<std::uint64_t>(there.st_size) == bytes.size()) {
     utimensat(AT_FDCWD, path.c_str(), nullptr, 0);

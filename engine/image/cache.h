@@ -28,7 +28,7 @@ Result<KernelImage> kernel_image(const Kernel& kernel, const std::string& produc
 // What debuggers do not find in a vmlinux: how to leave the frames of assembly code, entry code above all.  Kept likewise.
 Result<KernelImage> unwind_image(const Kernel& kernel, const std::string& producer, const ImageCache& cache);
 
-// Keeps any file; the path, empty when it cannot be kept.  One that is there already, of the same size, is taken for it.
+// Keeps any file, under a name that may have a folder; the path, empty when it cannot be kept.  One that is there already, of the same size, is taken for it.
 std::string keep(const ImageCache& cache, const std::string& name, Bytes bytes);
 
 // Writes a file so that nobody ever sees a part of it under its name.
