@@ -46,46 +46,70 @@ class FunctionNames {
   std::vector<NodeId> several_;  // the first of those with a name, where prototypes differ
 };
 
+// The code in which frames break the order of stacks.  Asked in the order of addresses.
+class SignalFrames {
+ public:
+  explicit SignalFrames(const std::vector<UnwindRow>& rows) : row_(rows.begin()), end_(rows.end()) {}
+
+  // From the first to the last such row among those from `from` up to `next`.
+  CodeRange among(VirtAddr from, VirtAddr next) {
+    while (row_ != end_ && row_->address < from) ++row_;
+    CodeRange found{from, 0};
+    for (; row_ != end_ && row_->address < next; ++row_) {
+      if (!row_->breaks_order()) continue;
+      if (found.size == 0) found.first = row_->address;
+      found.size = (std::next(row_) == end_ ? next : std::min(next, std::next(row_)->address)) - found.first;
+    }
+    return found;
+  }
+
+ private:
+  std::vector<UnwindRow>::const_iterator row_, end_;
+};
+
+// Names of one address are names of one function.  The first is the one that the kernel itself would print.
+struct Names {
+  const Symbol* first = nullptr;
+  NodeId function = 0;
+  std::size_t next = 0;  // the first symbol of another address
+};
+Names names_at(const std::vector<Symbol>& symbols, std::size_t index, const FunctionNames& functions) {
+  Names names;
+  for (names.next = index; names.next < symbols.size() && symbols[names.next].address == symbols[index].address; ++names.next) {
+    const Symbol& symbol = symbols[names.next];
+    if (!is_code(symbol.kind) || symbol.name.empty()) continue;
+    if (!names.first) names.first = &symbol;
+    if (names.function == 0) names.function = functions.find(symbol.name);
+  }
+  return names;
+}
+
 }  // namespace
 
 std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number, TypeTable& types, const Places& places) {
   const FunctionNames functions(types, types.range(number));
   const std::vector<Symbol>& symbols = piece.symbols;
+  SignalFrames signal_frames(piece.unwind);
   std::vector<FunctionPlan> plans;
   VirtAddr end{0};  // of the functions so far
-  auto row = piece.unwind.begin();
-  // From the first to the last row of a signal frame among those from `from` up to `next`.  Asked in the order of addresses.
-  const auto signal_frame = [&](VirtAddr from, VirtAddr next) {
-    while (row != piece.unwind.end() && row->address < from) ++row;
-    CodeRange found{from, 0};
-    for (; row != piece.unwind.end() && row->address < next; ++row) {
-      if (!row->breaks_order()) continue;
-      if (found.size == 0) found.first = row->address;
-      found.size = (std::next(row) == piece.unwind.end() ? next : std::min(next, std::next(row)->address)) - found.first;
-    }
-    return found;
-  };
-  for (std::size_t i = 0, next; i < symbols.size(); i = next) {
-    // Names of one address are names of one function.  The first is the one that the kernel itself would print.
-    const Symbol* first = nullptr;
-    NodeId function = 0;
-    for (next = i; next < symbols.size() && symbols[next].address == symbols[i].address; ++next) {
-      if (!is_code(symbols[next].kind) || symbols[next].name.empty()) continue;
-      if (!first) first = &symbols[next];
-      if (function == 0) function = functions.find(symbols[next].name);
-    }
-    if (!first || first->address < end) continue;
-    const CodeRange signal = signal_frame(first->address, next < symbols.size() ? symbols[next].address : VirtAddr{~std::uint64_t{0}});
-    if (function == 0 && signal.size == 0) continue;
-    const PlacedSection* section = places.at(first->address);
-    if (!section || !section->code || !section->contains(first->address)) continue;
-    std::uint64_t size = extent_of(symbols, static_cast<std::size_t>(first - symbols.data()), *section);
-    size = std::min({size, section->first + section->size - first->address, std::uint64_t{1} << 31});
-    if (next < symbols.size() && is_code(symbols[next].kind)) size = std::min(size, symbols[next].address - first->address);
-    const Node node = types[function];
-    const std::uint32_t name = function != 0 && types.text(node.name) == first->name ? node.name : types.add_string(first->name);
-    plans.push_back({name, function != 0 ? node.target : 0, {first->address, size}, section->number, is_global(first->kind), {signal.first, std::min(signal.size, size - std::min(size, signal.first - first->address))}});
-    end = first->address + size;
+  Names names;
+  for (std::size_t i = 0; i < symbols.size(); i = names.next) {
+    names = names_at(symbols, i, functions);
+    if (!names.first || names.first->address < end) continue;
+    const Symbol& symbol = *names.first;
+    const VirtAddr next = names.next < symbols.size() ? symbols[names.next].address : VirtAddr{~std::uint64_t{0}};
+    CodeRange signal = signal_frames.among(symbol.address, next);
+    const PlacedSection* section = places.at(symbol.address);
+    if ((names.function == 0 && signal.size == 0) || !section || !section->code || !section->contains(symbol.address)) continue;
+    std::uint64_t size = extent_of(symbols, static_cast<std::size_t>(&symbol - symbols.data()), *section);
+    size = std::min({size, section->first + section->size - symbol.address, std::uint64_t{1} << 31});
+    if (names.next < symbols.size() && is_code(symbols[names.next].kind)) size = std::min(size, next - symbol.address);
+    signal.size = std::min(signal.size, size - std::min(size, signal.first - symbol.address));
+    const Node node = types[names.function];
+    const bool told = names.function != 0 && types.text(node.name) == symbol.name;
+    plans.push_back({told ? node.name : types.add_string(symbol.name), names.function != 0 ? node.target : 0, {symbol.address, size},
+                     section->number, is_global(symbol.kind), signal});
+    end = symbol.address + size;
   }
   return plans;
 }
