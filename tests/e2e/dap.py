@@ -16,21 +16,16 @@ class Dap:
         threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True).start()
 
     def _read(self):
+        """Puts each message, and None at the end; an adapter that dies may leave a part of one."""
         out = self.process.stdout
-        while True:
-            length = None
-            while (line := out.readline().strip()):
-                name, _, value = line.partition(b":")
-                if name.lower() == b"content-length":
-                    length = int(value)
-            if length is None:
-                self.messages.put(None)
-                return
-            data = out.read(length)
-            if len(data) < length:
-                self.messages.put(None)
-                return
-            self.messages.put(json.loads(data))
+        try:
+            while True:
+                header = b""
+                while (line := out.readline().strip()):
+                    header += line
+                self.messages.put(json.loads(out.read(int(header.lower().split(b"content-length:")[1]))))
+        except (IndexError, ValueError):
+            self.messages.put(None)
 
     def _next(self, what):
         try:
