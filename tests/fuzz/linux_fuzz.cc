@@ -20,7 +20,12 @@ constexpr std::uint64_t ram = 0x1200000;  // up to the image's end
 void add_modules(FakeKernel& kernel) {
   kernel.types.define("module", 0x200,
                       "state 0 u4; list 8 r16:list_head; name 0x18 a56; sect_attrs 0x60 *module_sect_attrs; mem[0].base 0x80 *;"
-                      "mem[0].size 0x88 u4; mem[1].base 0xa0 *; mem[1].size 0xa8 u4");
+                      "mem[0].size 0x88 u4; mem[1].base 0xa0 *; mem[1].size 0xa8 u4; kallsyms 0x180 *mod_kallsyms");
+  kernel.types.define("mod_kallsyms", 0x20, "symtab 0 *; num_symtab 8 u4; strtab 0x10 *; typetab 0x18 *");
+  kernel.types.define("btf_module", 0x40, "list 0 r16:list_head; module 0x10 *module; btf 0x18 *btf");
+  kernel.types.define("btf", 0x40, "data 0 *; data_size 0x30 u4");
+  const VirtAddr btf_list = kernel.variable("btf_modules", 16);
+  kernel.list_init(btf_list);
   kernel.types.define("module_sect_attrs", 0x40, "nsections 0x28 u4; attrs 0x30 r0");
   kernel.types.define("module_sect_attr", 0x50, "battr.attr.name 0 *; address 0x48 u8");
   for (const char* name : {"ext4", "xfs"}) {
@@ -32,6 +37,18 @@ void add_modules(FakeKernel& kernel) {
     kernel.set("module_sect_attrs", attributes, "nsections", 1);
     kernel.set("module_sect_attr", attributes + 0x30, "battr.attr.name", kernel.text(".note.gnu.build-id").raw);
     kernel.set("module_sect_attr", attributes + 0x30, "address", note.raw);
+    const VirtAddr tables = kernel.allocate(0x20), symtab = kernel.allocate(4 * 24), entry = kernel.allocate(0x40), btf = kernel.allocate(0x40);
+    kernel.set("module", module, "kallsyms", tables.raw);
+    kernel.set("mod_kallsyms", tables, "symtab", symtab.raw);
+    kernel.set("mod_kallsyms", tables, "num_symtab", 4);
+    kernel.set("mod_kallsyms", tables, "strtab", kernel.text("?loop_init").raw);
+    kernel.set("mod_kallsyms", tables, "typetab", kernel.text("?ttd").raw);
+    for (std::uint64_t i = 1; i < 4; ++i) kernel.put(symtab + i * 24, 1 + i, 4), kernel.put(symtab + i * 24 + 6, 1, 2);
+    kernel.set("btf_module", entry, "module", module.raw);
+    kernel.set("btf_module", entry, "btf", btf.raw);
+    kernel.set("btf", btf, "data", attributes.raw);
+    kernel.set("btf", btf, "data_size", 64);
+    kernel.list_add_tail(btf_list, entry);
     kernel.list_add_tail(kernel.symbols.find("modules")->address, module + 8);
   }
 }
@@ -123,7 +140,12 @@ void ask(const Kernel& kernel) {
       if (auto space = kernel.os().user_space((*tasks)[i])) (void)space->read({0x400000}, bytes);
     }
   }
-  (void)kernel.modules();
+  if (const auto& modules = kernel.modules())
+    for (std::size_t i = 0; i < modules->size() && i < 4; ++i) {
+      if (const auto symbols = kernel.os().module_symbols((*modules)[i])) (void)(*symbols)->find("loop_init");
+      (void)kernel.os().module_types((*modules)[i]);
+    }
+  (void)kernel.find_symbol("loop_init");
   (void)kernel.os().log();
   (void)kernel.os().panic_message();
   (void)kernel.remarks();
