@@ -1,10 +1,16 @@
 """The dump alone: `--no-vmlinux` answers as with the vmlinux, from the kernel's own symbols and types."""
 import functools
+import mmap
 import re
+import struct
 import subprocess
+import time
 
 import reports
-from lib import Env, differ, lacks
+from lib import Env, differ, lacks, text
+
+RAW = ["--format", "raw", "--arch", "x86_64", "--no-vmlinux"]
+PAGE = 4096
 
 
 class AloneEnv(Env):
@@ -68,6 +74,97 @@ def check_functions(env, dump):
                 yield f"{name} is not at {address - slide:#x} in the vmlinux"
 
 
+def wipe_vmcoreinfo(path):
+    """The page that holds the text, and the note that is made of it."""
+    wiped = 0
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as ram:
+        at = ram.find(b"OSRELEASE=")
+        while at != -1:
+            end = ram.find(b"\0", at)
+            ram[at:end] = bytes(end - at)
+            wiped += 1
+            at = ram.find(b"OSRELEASE=", end)
+    return wiped
+
+
+def check_wiped(env, dump):
+    """An image of RAM and nothing else: no VMCOREINFO, no notes, no vmlinux."""
+    alone, copy = AloneEnv(env), env.temp("wiped.img")
+    subprocess.run(["cp", "--reflink=auto", dump.path, copy], check=True)
+    if not wipe_vmcoreinfo(copy):
+        yield "there was nothing to wipe"
+    start = time.monotonic()
+    info = env.run("info", *RAW, copy)
+    if (seconds := time.monotonic() - start) > 2:
+        yield f"takes {seconds:.1f} s"
+    yield from lacks("info", text(info.stdout), "found by:    the kernel's symbol table, found in memory")
+    for command in ("info", "ps", "log", "modules"):
+        ours, theirs = env.run(command, *RAW, copy).stdout, alone.ask(command, dump).stdout
+        ours, theirs = ([line for line in output.split(b"\n") if not re.match(b"dump:|found by:", line)] for output in (ours, theirs))
+        yield from differ(command, ours, theirs)
+    copy.unlink()
+
+
+def write_elf(path, ram, holes):
+    """An ELF core of an image of RAM without some pages (their addresses); the RAM follows one page of headers."""
+    size, loads, start = ram.stat().st_size, [], 0
+    for hole in [*sorted(holes), size]:
+        loads.append((start, hole - start))
+        start = hole + PAGE
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 4, 62, 1, 0, 64, 0, 0, 64, 56, len(loads), 0, 0, 0)
+    for start, length in loads:
+        header += struct.pack("<IIQQQQQQ", 1, 7, PAGE + start, 0, start, length, length, 0)
+    if not path.exists():
+        with open(path, "wb") as out, open(ram, "rb") as data:
+            out.write(bytes(PAGE))
+            while block := data.read(1 << 24):
+                out.write(block)
+    with open(path, "r+b") as out:
+        out.write(header.ljust(PAGE, b"\0"))
+
+
+# A page of each table: what is left then, and what the one remark about it says.
+HOLES = {"names": ("kallsyms_names", 0x40000, "ps", "symbols cannot be read"),
+         "markers": ("kallsyms_markers", 0, "ps", "symbols cannot be read"),  # the last names end in the same page
+         "offsets": ("kallsyms_offsets", 0x8000, "ps", "symbols cannot be read"),
+         "tokens": ("kallsyms_token_index", 0, None, "(kallsyms) cannot be read"),
+         "count": ("kallsyms_num_syms", 0, None, "(kallsyms) cannot be read"),
+         "types": ("__start_BTF", 0x100000, "symbol", "gives symbols, but no types")}
+
+
+def check_hole(env, dump, name):
+    """One page is missing: what does not need it is as it was, and one remark says what it costs."""
+    symbol, offset, works, remark = HOLES[name]
+    path, alone = env.temp("holes.elf"), AloneEnv(env)
+    whole = alone.json("info", dump)
+    virtual = next(at for at, found in nm(dump.crash.vmlinux) if found == symbol) + int(whole["slide"], 16) + offset
+    hole = (virtual - 0xFFFFFFFF80000000 + int(whole["phys_base"], 16)) % 2**64 & -PAGE
+    write_elf(path, dump.path, [hole])
+    remarks = text(env.run("info", "--no-vmlinux", path).stdout).split("remark:")[1:]
+    yield from differ("remarks", len(remarks), 1)
+    yield from lacks("the remark", "".join(remarks), remark)
+    if works == "ps":
+        for command in ("ps", "log", "modules"):
+            yield from differ(command, env.run(command, "--no-vmlinux", path).stdout == alone.ask(command, dump).stdout, True)
+    else:
+        done = env.run("ps", "--no-vmlinux", path)
+        yield from differ("ps", (done.returncode, done.stdout, done.stderr.count(b"\n")), (1, b"", 1))
+    if works:
+        words = ["init_task", "linux_banner", "swapper_pg_dir"]
+        ours, theirs = env.run("symbol", "--no-vmlinux", path, *words).stdout, alone.ask("symbol", dump, *words).stdout
+        yield from differ("symbols", ours, theirs)
+    at = hex((virtual & -PAGE) - PAGE)
+    ours, theirs = env.run("translate", "--no-vmlinux", path, at).stdout, alone.ask("translate", dump, at).stdout
+    yield from lacks("the page before", text(ours), *re.findall(r"PHYSICAL +0x[0-9a-f]+|STATUS +present", text(theirs)))
+
+
+def check_images(env, dump):
+    for name in HOLES:
+        for problem in check_hole(env, dump, name):
+            yield f"{name}: {problem}"
+    env.temp("holes.elf").unlink()
+
+
 def tests(env):
     alone = AloneEnv(env)
     for crash in env.crashes():
@@ -76,4 +173,8 @@ def tests(env):
         for name, check in {"info": reports.check_info, "symbol": reports.check_symbol, "symbol-at": reports.check_symbol_at}.items():
             yield f"{dump.id}/{name}", functools.partial(check, alone, dump)
         for other in crash.dumps():
+            if other.name == "raw.img":
+                yield f"{other.id}/wiped", functools.partial(check_wiped, env, other)
+                if crash.name == "qemu4":
+                    yield f"{other.id}/holes", functools.partial(check_images, env, other)
             yield f"{other.id}/same", functools.partial(check_damaged if other.damaged else check_same, env, other)
