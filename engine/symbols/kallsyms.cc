@@ -215,7 +215,8 @@ void Kallsyms::add(std::uint64_t address, char kind, std::size_t name, std::size
 }
 
 void Kallsyms::finish() {
-  if (!std::ranges::is_sorted(entries_, {}, &Entry::address)) std::ranges::stable_sort(entries_, {}, &Entry::address);
+  const auto place = [](const Entry& entry) { return std::pair(entry.address, entry.name); };  // aliases stay in order
+  if (!std::ranges::is_sorted(entries_, {}, &Entry::address)) std::ranges::sort(entries_, {}, place);
   marks_.resize(entries_.size());
   for (std::size_t i = 0; i < entries_.size(); ++i) marks_[i] = mark_of(name(i));
 }

@@ -143,7 +143,7 @@ class Search {
       std::vector<Run> runs;
       each_run(table.bytes, order_, [&](const Run& run) { return runs.push_back(run), false; });
       // Numbers that happen to rise do not do so for long.
-      std::ranges::stable_sort(runs, std::ranges::greater{}, &Run::count);
+      std::ranges::sort(runs, std::ranges::greater{}, &Run::count);
       for (const Run& run : std::span(runs).first(std::min(runs.size(), most_runs)))
         if (const auto names = names_before(table.bytes, run.at, run.values(table.bytes, order_), order_)) {
           places.names = start + names->first, places.count = names->second;

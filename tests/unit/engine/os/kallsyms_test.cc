@@ -198,7 +198,7 @@ void add_tables(FakeKernel& kernel, KallsymsSpec spec) {
   for (KallsymsSymbol& other : many_symbols(600, kernel.image().raw + 0x20000))
     if (other.name != "_text") symbols.push_back(std::move(other));
   symbols.push_back({kernel.image().raw + 0x1f0000, 'B', "_end"});
-  std::ranges::stable_sort(symbols, {}, &KallsymsSymbol::address);
+  std::ranges::sort(symbols, {}, &KallsymsSymbol::address);
   spec.base = kernel.image().raw;
   spec.at = kernel.image().raw + 0x60000;
   kernel.memory.put(kernel.image_phys() + 0x60000, write_kallsyms(symbols, spec).bytes);
