@@ -83,6 +83,7 @@ class KallsymsDecoder {
     const std::size_t text = text_size(wide);
     if (text > most_text) return fail(Errc::bad_data, "kallsyms: names of a length that makes no sense");
     out_->names_ = std::make_unique_for_overwrite<char[]>(text + sizeof(Token::start));
+    out_->names_size_ = text;
     decode_names(wide);
     if (out_->entries_.empty()) return fail(Errc::bad_data, "kallsyms: no name can be read");
     out_->missing_ = t_.count - out_->entries_.size();
@@ -212,6 +213,21 @@ Result<std::unique_ptr<Kallsyms>> Kallsyms::open(const KallsymsTables& tables) {
 
 void Kallsyms::add(std::uint64_t address, char kind, std::size_t name, std::size_t length, std::uint64_t size) {
   entries_.push_back({address, static_cast<std::uint32_t>(name), static_cast<std::uint16_t>(length), kind, size});
+}
+
+void Kallsyms::add(const std::vector<std::pair<std::string, VirtAddr>>& names) {
+  std::size_t size = names_size_;
+  for (const auto& [name, address] : names) size += name.size();
+  auto text = std::make_unique_for_overwrite<char[]>(size);
+  std::memcpy(text.get(), names_.get(), names_size_);
+  for (const auto& [name, address] : names) {
+    if (name.empty() || look_through(name)) continue;
+    name.copy(text.get() + names_size_, name.size());
+    add(address.raw, 'd', names_size_, name.size(), not_told);
+    names_size_ += name.size();
+  }
+  names_ = std::move(text);
+  finish();
 }
 
 void Kallsyms::finish() {

@@ -67,6 +67,9 @@ class Kallsyms final : public Symbols {
   static Result<std::unique_ptr<Kallsyms>> open(const KallsymsTables& tables);
   static Result<std::unique_ptr<Kallsyms>> open(const ModuleKallsyms& tables);
 
+  // Names, of data, that the tables lack.  Before anything else is asked of them.
+  void add(const std::vector<std::pair<std::string, VirtAddr>>& names);
+
   std::optional<Symbol> find(std::string_view name) const override;  // a global one before local ones
   // Never one of kind 'A': its address is an offset or a number.
   std::optional<Symbol> at(VirtAddr address) const override;
@@ -96,6 +99,7 @@ class Kallsyms final : public Symbols {
   void add(std::uint64_t address, char kind, std::size_t name, std::size_t length, std::uint64_t size);
 
   std::unique_ptr<char[]> names_;     // one after another
+  std::size_t names_size_ = 0;
   std::vector<Entry> entries_;        // by address
   std::vector<std::uint16_t> marks_;  // of the entries' names
   std::size_t missing_ = 0;

@@ -55,6 +55,7 @@ Result<std::unique_ptr<Kallsyms>> Kallsyms::open(const ModuleKallsyms& tables) {
   if (out->entries_.empty()) return fail(Errc::not_found, "the module has no symbols");
   out->names_ = std::make_unique_for_overwrite<char[]>(names.size());
   names.copy(out->names_.get(), names.size());
+  out->names_size_ = names.size();
   out->finish();
   return out;
 }

@@ -79,6 +79,19 @@ void assign(const KernelView& view, std::vector<CpuSlot>& cpus, std::vector<CpuS
   }
 }
 
+// A kernel that names only functions hides its run queues and masks: the CPUs that ran a task other than their idle one remain.
+std::vector<CpuSlot> cpus_of_tasks(const KernelView& view) {
+  std::vector<CpuSlot> cpus;
+  std::vector<std::string> ignored;  // the walk that people see says what is wrong
+  const auto tasks = find_tasks(view, {}, ignored);
+  if (!tasks) return cpus;
+  for (const Task& task : *tasks)
+    if (task.cpu && Record(view, "task_struct", task.handle).number("on_cpu").value_or(0) == 1)
+      cpus.push_back({*task.cpu, true, {}, task.handle, {}, {}});
+  std::ranges::sort(cpus, {}, &CpuSlot::number);
+  return cpus;
+}
+
 }  // namespace
 
 std::vector<CpuSlot> find_cpus(const KernelView& view, std::vector<CpuState> states) {
@@ -95,6 +108,7 @@ std::vector<CpuSlot> find_cpus(const KernelView& view, std::vector<CpuState> sta
     if (offsets) per_cpu = view.pointer_at(*offsets + std::uint64_t{cpu} * view.arch.pointer_bytes).value_or(VirtAddr{});
     cpus.push_back({cpu, online[cpu], per_cpu, run_queue_task(view, per_cpu, "curr"), run_queue_task(view, per_cpu, "idle"), {}});
   }
+  if (cpus.empty() && !view.symbols.find("runqueues")) cpus = cpus_of_tasks(view);
   assign(view, cpus, std::move(states));
   return cpus;
 }

@@ -114,7 +114,14 @@ Result<std::unique_ptr<Kallsyms>> find_kallsyms(const ImageMemory& memory, const
 
 Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) {
   const Window image = image_window(view.arch, map.image);
-  return find_kallsyms({view.arch, view.space}, Vmcoreinfo(map.vmcoreinfo), std::span(&image, 1), remarks);
+  const Vmcoreinfo info(map.vmcoreinfo);
+  auto symbols = TRY(find_kallsyms({view.arch, view.space}, info, std::span(&image, 1), remarks));
+  if (!symbols->find("init_task")) {
+    symbols->add(find_variables(view, info, std::span(&image, 1)));
+    remarks.push_back("this kernel keeps the names of its functions only (CONFIG_KALLSYMS_ALL is off): most variables are not known, so "
+                      "that modules, idle tasks and which CPU panicked are missing");
+  }
+  return symbols;
 }
 
 }  // namespace kvm::os_linux

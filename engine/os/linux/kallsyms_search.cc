@@ -20,25 +20,6 @@ constexpr std::size_t alignment = 8;                          // of every table,
 
 std::uint64_t align_up(std::uint64_t at, std::uint64_t to) { return (at + to - 1) & ~(to - 1); }
 
-// Calls `visit` with all memory of a window that can be read; neighbours share `overlap` bytes.
-void each_chunk(const ImageMemory& memory, const Window& window, std::size_t overlap, const std::function<bool(VirtAddr, Bytes)>& visit) {
-  std::vector<std::uint8_t> chunk(1 << 20);
-  const std::uint64_t page = memory.arch.page_size;
-  for (std::uint64_t done = 0; done < std::min(window.size, most_scanned);) {
-    const VirtAddr at = window.first + done;
-    const auto want = std::min<std::uint64_t>(chunk.size(), window.size - done);
-    auto got = memory.space.read(at, MutableBytes(chunk).first(want));
-    if (got && visit(at, Bytes(chunk).first(*got))) return;
-    if (got && *got == chunk.size()) {
-      done += *got - overlap;
-      continue;
-    }
-    auto hole = got ? fail(Errc::not_found) : memory.space.extent_at(at);
-    if (hole && !hole->phys && hole->last >= at) done += std::min(hole->last - at, window.size) + 1;
-    else done = align_up(at.raw + got.value_or(0) + 1, page) - window.first.raw;
-  }
-}
-
 bool rises(const std::uint8_t* index, std::endian order, std::size_t count) {
   for (std::size_t i = 1; i < count; ++i)
     if (load<std::uint16_t>(index + i * 2, order) <= load<std::uint16_t>(index + i * 2 - 2, order)) return false;
@@ -212,6 +193,24 @@ class Search {
 };
 
 }  // namespace
+
+void each_chunk(const ImageMemory& memory, const Window& window, std::size_t overlap, const std::function<bool(VirtAddr, Bytes)>& visit) {
+  std::vector<std::uint8_t> chunk(1 << 20);
+  const std::uint64_t page = memory.arch.page_size;
+  for (std::uint64_t done = 0; done < std::min(window.size, most_scanned);) {
+    const VirtAddr at = window.first + done;
+    const auto want = std::min<std::uint64_t>(chunk.size(), window.size - done);
+    auto got = memory.space.read(at, MutableBytes(chunk).first(want));
+    if (got && visit(at, Bytes(chunk).first(*got))) return;
+    if (got && *got == chunk.size()) {
+      done += *got - overlap;
+      continue;
+    }
+    auto hole = got ? fail(Errc::not_found) : memory.space.extent_at(at);
+    if (hole && !hole->phys && hole->last >= at) done += std::min(hole->last - at, window.size) + 1;
+    else done = align_up(at.raw + got.value_or(0) + 1, page) - window.first.raw;
+  }
+}
 
 void search_kallsyms(const ImageMemory& memory, std::span<const Window> windows, const std::function<bool(const KallsymsPlaces&)>& found) {
   Search search(memory, found);

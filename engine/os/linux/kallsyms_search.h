@@ -14,6 +14,9 @@ struct KallsymsPlaces {
   std::optional<std::uint64_t> relative_base;
 };
 
+// Calls `visit` with all memory of a window that can be read, in chunks, until it returns true; neighbours share `overlap` bytes.
+void each_chunk(const ImageMemory& memory, const Window& window, std::size_t overlap, const std::function<bool(VirtAddr, Bytes)>& visit);
+
 // Calls `found` with the places of tables that agree with each other, until it returns true.
 void search_kallsyms(const ImageMemory& memory, std::span<const Window> windows, const std::function<bool(const KallsymsPlaces&)>& found);
 

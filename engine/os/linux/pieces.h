@@ -18,6 +18,8 @@ std::vector<PieceSection> module_sections(const Module& module);
 
 // The kernel's symbols, looked for as kallsyms.h says.
 Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks);
+// Names for the variables without which nothing goes, of a kernel that names only functions.
+std::vector<std::pair<std::string, VirtAddr>> find_variables(const KernelView& view, const Vmcoreinfo& info, std::span<const Window> windows);
 // The symbols that the kernel keeps of a module, for its own backtraces.
 Result<std::unique_ptr<Kallsyms>> read_module_symbols(const KernelView& view, const Module& module);
 

@@ -41,4 +41,20 @@ std::optional<std::uint64_t> Vmcoreinfo::hex(std::string_view key) const {
   return digits ? parse(without_prefix(*digits), 16) : std::nullopt;
 }
 
+std::vector<std::pair<std::string, std::uint64_t>> Vmcoreinfo::symbols() const {
+  constexpr std::string_view before = "SYMBOL(", behind = ")=";
+  std::vector<std::pair<std::string, std::uint64_t>> found;
+  const std::string_view text = text_;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    const std::size_t name_end = line.find(behind);
+    if (line.starts_with(before) && name_end != line.npos)
+      if (const auto address = parse(without_prefix(line.substr(name_end + behind.size())), 16))
+        found.emplace_back(line.substr(before.size(), name_end - before.size()), *address);
+    at = end + 1;
+  }
+  return found;
+}
+
 }  // namespace kvm::os_linux

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace kvm::os_linux {
 
@@ -19,6 +21,8 @@ class Vmcoreinfo {
   // Values in plain hexadecimal: KERNELOFFSET, SYMBOL(name).
   std::optional<std::uint64_t> hex(std::string_view key) const;
   std::optional<std::uint64_t> symbol(std::string_view name) const { return hex("SYMBOL(" + std::string(name) + ")"); }
+  // All of them, as they come.
+  std::vector<std::pair<std::string, std::uint64_t>> symbols() const;
 
  private:
   std::string text_;

@@ -6,6 +6,7 @@
 
 #include "engine/os/linux/map.h"
 #include "engine/os/linux/pieces.h"
+#include "tests/support/btf_writer.h"
 #include "tests/support/kallsyms_writer.h"
 #include "tests/support/kernel_fixture.h"
 
@@ -242,4 +243,55 @@ TEST_CASE("the user's physical base narrows the search", "[linux][kallsyms][map]
   REQUIRE(map);
   CHECK(map->slide == 0x600000);
   CHECK(map->phys_base == *input.phys_base);
+}
+
+namespace {
+
+// struct task_struct with the members and offsets of the fake kernel's.
+std::vector<std::uint8_t> btf_of_tasks() {
+  using enum kvm::testing::BtfNumber;
+  kvm::testing::BtfWriter t;
+  const auto integer = t.type("int", INT, 0, false, 4, {1u << 24 | 32});
+  const auto chr = t.type("char", INT, 0, false, 1, {1u << 24 | 8});
+  const auto comm = t.type("", ARRAY, 0, false, 0, {chr, integer, 16});
+  const auto pointer = t.type("", PTR, 0, false, 0);
+  const auto list = t.type("list_head", STRUCT, 2, false, 16, {t.string("next"), pointer, 0, t.string("prev"), pointer, 64});
+  t.type("task_struct", STRUCT, 5, false, 0x200,
+         {t.string("tasks"), list, 0x40 * 8, t.string("pid"), integer, 0x68 * 8, t.string("tgid"), integer, 0x6c * 8, t.string("real_parent"),
+          pointer, 0x70 * 8, t.string("comm"), comm, 0xc0 * 8});
+  return t.bytes();
+}
+
+}  // namespace
+
+TEST_CASE("a kernel that names only functions: its first task and its types are found even so", "[linux][kallsyms]") {
+  FakeKernel kernel;
+  kernel.add_process({1, "swapper/0"});  // who is called so and is not the first
+  const auto btf = btf_of_tasks();
+  kernel.memory.put(kernel.image_phys() + 0x50001, "\x9f\xeb\x01");
+  kernel.memory.put_number(kernel.image_phys() + 0x50010, 0x0001eb9f, 4);  // what only begins like BTF
+  kernel.memory.put(kernel.image_phys() + 0x51003, btf);
+  auto symbols = many_symbols(600, kernel.image().raw);
+  std::erase_if(symbols, [](const KallsymsSymbol& symbol) { return symbol.kind != 't' && symbol.kind != 'T'; });
+  for (std::size_t i = 0; i < 600; ++i) symbols.push_back({symbols.back().address + 16, 't', "more_" + std::to_string(i)});
+  KallsymsSpec spec;
+  spec.at = kernel.image().raw + 0x60000;
+  kernel.memory.put(kernel.image_phys() + 0x60000, write_kallsyms(symbols, spec).bytes);
+
+  KernelMap map;
+  map.vmcoreinfo = kernel.vmcoreinfo();
+  const testing::FakeSymbols no_symbols;
+  const testing::FakeTypes no_types;
+  const KernelView view{*arch::find("x86_64"), kernel.space(), no_symbols, no_types};
+  std::vector<std::string> remarks;
+  const auto found = os_linux::read_kernel_symbols(view, map, remarks);
+  REQUIRE(found);
+  REQUIRE((*found)->find("init_task"));
+  CHECK((*found)->find("init_task")->address == kernel.init_task());
+  CHECK((*found)->find("__start_BTF")->address == kernel.image() + 0x51003);
+  CHECK((*found)->find("__stop_BTF")->address == kernel.image() + 0x51003 + btf.size());
+  CHECK((*found)->find("swapper_pg_dir")->address == kernel.image() + 0x4000);  // VMCOREINFO names it
+  CHECK((*found)->find("more_7"));
+  REQUIRE(remarks.size() == 1);
+  CHECK(remarks[0].find("CONFIG_KALLSYMS_ALL") != std::string::npos);
 }

@@ -61,3 +61,8 @@ TEST_CASE("hostile text is only text", "[linux][vmcoreinfo]") {
   CHECK(!Vmcoreinfo(std::string(1 << 20, '=')).value("A"));
   CHECK(!Vmcoreinfo(std::string(1 << 20, '\n')).number("A"));
 }
+
+TEST_CASE("all symbols that VMCOREINFO names", "[linux][vmcoreinfo]") {
+  const Vmcoreinfo info("OSRELEASE=6.1\nSYMBOL(_stext)=ffffffff81000000\nSYMBOL(broken=12\nSYMBOL(bad)=xyz\nNUMBER(a)=1\nSYMBOL(prb)=0x10");
+  CHECK(info.symbols() == std::vector<std::pair<std::string, std::uint64_t>>{{"_stext", 0xffffffff81000000}, {"prb", 0x10}});
+}

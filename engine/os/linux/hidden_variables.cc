@@ -1,0 +1,78 @@
+// A kernel without CONFIG_KALLSYMS_ALL names only its functions.  The variables that most depends on can be found even so:
+// VMCOREINFO names some, BTF has a header of its own, and the first task is called "swapper" and is its own parent.
+#include <algorithm>
+
+#include "engine/integers.h"
+#include "engine/os/linux/kallsyms_search.h"
+#include "engine/os/linux/pieces.h"
+#include "engine/symbols/btf.h"
+
+namespace kvm::os_linux {
+namespace {
+
+using Names = std::vector<std::pair<std::string, VirtAddr>>;
+
+// Calls `visit` with each place of `text` in the windows, until it returns true.
+void each_place(const ImageMemory& memory, std::span<const Window> windows, std::string_view text, const std::function<bool(VirtAddr)>& visit) {
+  bool over = false;
+  for (const Window& window : windows)
+    if (!over)
+      each_chunk(memory, window, text.size(), [&](VirtAddr at, Bytes chunk) {
+        const std::string_view bytes(reinterpret_cast<const char*>(chunk.data()), chunk.size());
+        for (std::size_t found = bytes.find(text); found != bytes.npos && !over; found = bytes.find(text, found + 1)) over = visit(at + found);
+        return over;
+      });
+}
+
+// struct btf_header (include/uapi/linux/btf.h): the strings follow the types.
+std::uint64_t btf_size(const KernelView& view, VirtAddr at) {
+  const auto word = [&](std::uint64_t offset) { return view.number_at(at + offset, 4).value_or(0); };
+  const std::uint64_t header = word(4), types = word(12), strings = word(20);
+  constexpr std::uint64_t most = 256u << 20;
+  return header >= 24 && header < 256 && word(8) == 0 && word(16) == types && types < most && strings < most ? header + types + strings : 0;
+}
+
+std::unique_ptr<Types> find_btf(const KernelView& view, std::span<const Window> windows, Names& names) {
+  const bool little = view.arch.endian == std::endian::little;
+  const std::string_view magic(little ? "\x9f\xeb\x01\x00" : "\xeb\x9f\x01\x00", 4);  // BTF_MAGIC, version 1, no flags
+  std::unique_ptr<Types> types;
+  each_place({view.arch, view.space}, windows, magic, [&](VirtAddr at) {
+    const std::uint64_t size = btf_size(view, at);
+    auto bytes = size ? read_whole({view.arch, view.space}, at, size) : fail(Errc::not_found);
+    auto opened = bytes ? open_btf(std::move(*bytes), view.arch.pointer_bytes) : tl::unexpected(bytes.error());
+    if (!opened || !(*opened)->size_of("task_struct")) return false;
+    types = std::move(*opened);
+    names.emplace_back("__start_BTF", at);
+    names.emplace_back("__stop_BTF", at + size);
+    return true;
+  });
+  return types;
+}
+
+bool is_first_task(const KernelView& view, VirtAddr at) {
+  const Record task(view, "task_struct", at);
+  const auto list = task.address_of("tasks");
+  const auto next = list ? view.pointer_at(*list) : fail(Errc::not_found);
+  const auto back = next ? view.pointer_at(*next + view.arch.pointer_bytes) : fail(Errc::not_found);
+  return task.number("pid").value_or(1) == 0 && task.number("tgid").value_or(1) == 0 && task.pointer("real_parent").value_or(VirtAddr{}) == at &&
+         back && *back == *list;
+}
+
+}  // namespace
+
+Names find_variables(const KernelView& view, const Vmcoreinfo& info, std::span<const Window> windows) {
+  Names names;
+  for (auto& [name, address] : info.symbols()) names.emplace_back(std::move(name), VirtAddr{address});
+  const auto types = find_btf(view, windows, names);
+  const auto comm = types ? types->member("task_struct", "comm") : fail(Errc::not_found);
+  if (!comm) return names;
+  const KernelView typed{view.arch, view.space, view.symbols, *types};
+  each_place({view.arch, view.space}, windows, "swapper", [&](VirtAddr at) {
+    if (!is_first_task(typed, at - comm->offset)) return false;
+    names.emplace_back("init_task", at - comm->offset);
+    return true;
+  });
+  return names;
+}
+
+}  // namespace kvm::os_linux
