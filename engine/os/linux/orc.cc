@@ -170,6 +170,17 @@ UnwindRow Table::row(std::size_t i) const {
   return row;
 }
 
+// Keeps the order of rows for one address.
+void sort_by_address(std::vector<UnwindRow>& rows) {
+  if (std::ranges::is_sorted(rows, {}, &UnwindRow::address)) return;  // as the kernel keeps them
+  std::vector<std::pair<VirtAddr, std::size_t>> order;
+  for (std::size_t i = 0; i < rows.size(); ++i) order.emplace_back(rows[i].address, i);
+  std::ranges::sort(order);
+  std::vector<UnwindRow> sorted;
+  for (const auto& [address, i] : order) sorted.push_back(rows[i]);
+  rows = std::move(sorted);
+}
+
 // Rows whose page is missing are `unknown`; so is the last row before a gap in the addresses, since nobody knows where it ends.
 // The kernel's search takes the last of several rows for one address (a section's end and the next one's beginning).
 Unwind Table::rows() const {
@@ -183,7 +194,7 @@ Unwind Table::rows() const {
     if (lost && !rows.empty()) rows.back() = {.address = rows.back().address};
     if (!lost) rows.push_back(row(i));
   }
-  std::ranges::stable_sort(rows, {}, &UnwindRow::address);
+  sort_by_address(rows);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (kept && rows[kept - 1].address == rows[i].address) --kept;
