@@ -21,22 +21,25 @@ char state_letter(std::uint64_t state, std::uint64_t exit_state) {
 }
 
 // What /proc shows beyond comm: a kernel thread's full name (since v5.17), or a worker's latest work queue after
-// `+` (running) or `-` (done), as wq_worker_comm() in kernel/workqueue.c.
-std::string shown_name(const KernelView& view, const Record& task, std::uint64_t flags, std::string comm) {
+// `+` (running) or `-` (done), as wq_worker_comm() in kernel/workqueue.c.  `cut`: there is a longer name, and it cannot be read.
+std::string shown_name(const KernelView& view, const Record& task, std::uint64_t flags, std::string comm, bool& cut) {
   if (!(flags & (pf_kthread | pf_wq_worker))) return comm;
   auto kthread = task.follow(task.has("worker_private") ? "worker_private" : "set_child_tid", "kthread");
   if (!kthread || !kthread->address().raw) return comm;
   if (!(flags & pf_wq_worker)) {
     auto full = kthread->pointer("full_name");
     auto text = full && full->raw ? view.text_at(*full, 64) : fail(Errc::not_found);
+    cut = full ? full->raw && !text : kthread->has("full_name");
     return text && !text->empty() ? *text : comm;
   }
   auto worker = kthread->follow("data", "worker");
   // Since v6.9 a rescuer is called after its queue, beyond what comm has room for.
   constexpr std::string_view rescuer = "kworker/R-";
   if (auto queue = worker ? worker->follow("rescue_wq", "workqueue_struct") : fail(Errc::not_found);
-      queue && queue->address().raw && comm.starts_with(rescuer))
+      queue && queue->address().raw && comm.starts_with(rescuer)) {
     if (auto name = queue->text("name")) comm = std::string(rescuer) + *name;
+    else cut = true;
+  }
   auto pool = worker ? worker->pointer("pool") : fail(Errc::not_found);
   auto description = worker ? worker->text("desc") : fail(Errc::not_found);
   if (!pool || !pool->raw || !description || description->empty()) return comm;
@@ -50,7 +53,7 @@ std::optional<std::uint64_t> tgid_of_parent(const Record& task) {
   return tgid ? std::optional(*tgid) : std::nullopt;
 }
 
-Result<Task> read_task(const KernelView& view, VirtAddr at) {
+Result<Task> read_task(const KernelView& view, VirtAddr at, bool& cut_name) {
   const Record record(view, "task_struct", at);
   Task task;
   task.handle = at;
@@ -59,7 +62,7 @@ Result<Task> read_task(const KernelView& view, VirtAddr at) {
   task.ppid = tgid_of_parent(record);
   const std::uint64_t flags = record.number("flags").value_or(0);
   task.kernel_thread = flags & pf_kthread;
-  task.comm = shown_name(view, record, flags, TRY(record.text("comm")));
+  task.comm = shown_name(view, record, flags, TRY(record.text("comm")), cut_name);
   task.state = state_letter(TRY(record.first_number({"__state", "state"})), record.number("exit_state").value_or(0));
   if (auto cpu = record.first_number({"thread_info.cpu", "cpu"})) task.cpu = static_cast<unsigned>(*cpu);
   if (auto cred = record.follow("cred", "cred")) task.uid = static_cast<std::uint32_t>(cred->number("uid").value_or(0));
@@ -72,7 +75,9 @@ class Collector {
 
   void add(VirtAddr at) {
     if (!seen_.insert(at.raw).second) return;
-    auto task = read_task(view_, at);
+    bool cut_name = false;
+    auto task = read_task(view_, at, cut_name);
+    cut_names_ += cut_name;
     if (task) tasks_.push_back(std::move(*task));
     else if (damaged_++ == 0) first_damage_ = to_string(task.error());
   }
@@ -102,6 +107,7 @@ class Collector {
 
   std::vector<Task> take() {
     if (damaged_) remarks_.push_back(std::to_string(damaged_) + " task(s) cannot be read and are not shown; the first: " + first_damage_);
+    if (cut_names_) remarks_.push_back("the names of " + std::to_string(cut_names_) + " kernel thread(s) are cut to what fits into comm: the rest cannot be read");
     return std::move(tasks_);
   }
 
@@ -110,7 +116,7 @@ class Collector {
   std::vector<std::string>& remarks_;
   std::vector<Task> tasks_;
   std::unordered_set<std::uint64_t> seen_, heads_, nodes_;  // tasks; thread lists and what is on them
-  std::size_t damaged_ = 0, broken_ = 0;
+  std::size_t damaged_ = 0, broken_ = 0, cut_names_ = 0;
   std::string first_damage_;
 };
 

@@ -174,6 +174,9 @@ TEST_CASE("names of kernel threads and of workers", "[linux][tasks]") {
   add_kthread(25, "kworker/0:4", pf_kthread | pf_wq_worker, worker_of("dying", true, false));
   add_kthread(26, "broken", pf_kthread, {0x10});  // unreadable: the name remains
   add_kthread(27, "none", pf_kthread, {0});
+  const VirtAddr excluded = kernel.allocate(0x40);
+  kernel.set("kthread", excluded, "full_name", 0x10);
+  add_kthread(29, "its-name-is-not", pf_kthread, excluded);
   const VirtAddr process = kernel.add_process({28, "user"});
   kernel.set("task_struct", process, "worker_private", named.raw);  // means nothing for a process
 
@@ -189,6 +192,8 @@ TEST_CASE("names of kernel threads and of workers", "[linux][tasks]") {
   CHECK(found.by_tid(26)->comm == "broken");
   CHECK(found.by_tid(27)->comm == "none");
   CHECK(found.by_tid(28)->comm == "user");
+  CHECK(found.by_tid(29)->comm == "its-name-is-not");
+  CHECK(found.remarks == std::vector<std::string>{"the names of 2 kernel thread(s) are cut to what fits into comm: the rest cannot be read"});
   CHECK(!found.by_tid(28)->kernel_thread);
 }
 
