@@ -18,7 +18,9 @@ Result<std::vector<std::uint8_t>> read_btf(const KernelView& view, VirtAddr at, 
 Result<std::vector<std::uint8_t>> read_kernel_btf(const KernelView& view, const Symbols& symbols) {
   const auto first = symbols.find("__start_BTF"), last = symbols.find("__stop_BTF");
   if (!first || !last || last->address <= first->address) return fail(Errc::not_found, "the kernel has no BTF");
-  return read_btf(view, first->address, last->address - first->address);
+  auto btf = read_btf(view, first->address, last->address - first->address);
+  if (!btf) return fail(btf.error().code, btf.error().addr, "its BTF cannot be read: " + to_string(btf.error()));
+  return btf;
 }
 
 std::map<std::uint64_t, std::vector<std::uint8_t>> read_module_btf(const KernelView& view, std::vector<std::string>& remarks) {

@@ -12,7 +12,7 @@ Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   kernel.sections = kernel_sections(*kernel_symbols);
   kernel.symbols = kernel_symbols->all();
   if (auto btf = read_kernel_btf(view, *kernel_symbols)) kernel.btf = std::move(*btf);
-  else all.remarks.push_back("the kernel's own types (BTF) cannot be read: " + to_string(btf.error()) + ": functions and variables have no types");
+  else all.remarks.push_back("the kernel's own types are missing: " + to_string(btf.error()) + ": functions and variables have no types");
   all.variables = known_variables(*kernel_symbols);
   kernel.unwind = kernel_unwind(view, *kernel_symbols, all.remarks);
   add_interrupt_places(view, all);
