@@ -10,7 +10,7 @@
 
 #include "arch/arch.h"
 #include "engine/file.h"
-#include "engine/memory.h"
+#include "engine/space.h"
 
 namespace kvm {
 
@@ -39,6 +39,13 @@ struct Dump {
   std::vector<SegmentHint> segments;
   std::vector<std::string> remarks;  // one line each: what is missing, cut or odd
   bool incomplete = false;           // the dump's writer ran out of room
+
+  // What files say that a kernel wrote itself, and for itself (FreeBSD's).
+  std::string system;                // the writer, in the file's own words: "FreeBSD", "ELF standalone"; empty: it does not say
+  std::vector<Mapping> kernel_map;   // how the kernel's addresses translate; refers to `memory`.  Empty: find out
+  std::optional<std::uint64_t> slide;  // run-time minus link-time address of the kernel
+  std::optional<SegmentHint> image;  // an address of the kernel's image, and where it lies; no size
+  std::vector<std::uint8_t> message_buffer;  // the ring of the kernel's log, as it was; empty: not apart
 };
 
 struct DumpOptions {

@@ -20,7 +20,8 @@ Extent clip(Extent extent, VirtAddr first, VirtAddr last) {
 // What one mapping says about an address that it covers.
 Result<Extent> answer(const PhysicalMemory& memory, const Mapping& mapping, VirtAddr address) {
   if (const auto* linear = std::get_if<Linear>(&mapping.how)) return Extent{mapping.first, mapping.last, linear->base, {}};
-  return clip(TRY(walk(memory, std::get<PageTable>(mapping.how), address)), mapping.first, mapping.last);
+  const auto* table = std::get_if<PageTable>(&mapping.how);
+  return clip(TRY(table ? walk(memory, *table, address) : walk(memory, std::get<EntryArray>(mapping.how), address)), mapping.first, mapping.last);
 }
 
 // A mapping that stands in for missing tables answers for one small page only: the next page's tables may be there.

@@ -14,7 +14,7 @@ struct Linear {
   PhysAddr base;  // of Mapping::first
 };
 
-using Method = std::variant<PageTable, Linear>;
+using Method = std::variant<PageTable, Linear, EntryArray>;
 
 struct Mapping {
   VirtAddr first, last;  // `last` inclusive: 2^64 must fit

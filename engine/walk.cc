@@ -52,24 +52,19 @@ Extent page_at(const arch::PagingMode& mode, const arch::Level& level, std::uint
   return {{address.raw & ~span}, {address.raw | span}, PhysAddr{frame.raw & ~span}, access};
 }
 
-}  // namespace
-
-Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAddr address, std::vector<WalkStep>* trace) {
+// Down from `depth`, whose entry for the address lies at `entry_at` of `source`; the tables below lie in memory.
+Result<Extent> descend(const PhysicalMemory& memory, const PageTable& table, const PhysicalMemory& source, std::size_t depth, PhysAddr entry_at,
+                       VirtAddr address, std::vector<WalkStep>* trace) {
   const arch::PagingMode& mode = *table.mode;
-  const Half half = half_of(mode, address);
-  if (!half.reachable) return Extent{half.first, half.last, std::nullopt, {}};
-
   Access access{true, true, true};
   auto allow = [&access](const arch::Rights& rights, std::uint64_t entry) {
     access.write &= rights.write(entry);
     access.execute &= rights.execute(entry);
     access.user &= rights.user(entry);
   };
-  PhysAddr at = half.upper && mode.halves == arch::Halves::two_roots ? table.high : table.low;
-  for (std::size_t depth = 0; depth < mode.levels.size(); ++depth) {
+  for (const PhysicalMemory* from = &source; depth < mode.levels.size(); ++depth, from = &memory) {
     const arch::Level& level = mode.levels[depth];
-    const PhysAddr entry_at = at + index_of(level, address) * mode.entry_bytes;
-    std::uint64_t entry = TRY(read_entry(memory, entry_at, mode.entry_bytes, table.order, address));
+    std::uint64_t entry = TRY(read_entry(*from, entry_at, mode.entry_bytes, table.order, address));
     if (trace) trace->push_back({static_cast<std::uint8_t>(mode.levels.size() - depth), entry_at, entry});
     entry &= ~table.clear;
 
@@ -81,13 +76,28 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
       return page_at(mode, level, entry, frame, address, access);
     }
     if (level.has_rights) allow(mode.table, entry);
-    if (mode.in_table && depth + 1 < mode.levels.size()) {
-      const arch::Level& next = mode.levels[depth + 1];
-      if (!mode.in_table(entry, index_of(next, address))) return hole_at(next.shift, address);
-    }
-    at = frame;
+    if (depth + 1 == mode.levels.size()) break;  // the last level's `table` never holds
+    const arch::Level& next = mode.levels[depth + 1];
+    if (mode.in_table && !mode.in_table(entry, index_of(next, address))) return hole_at(next.shift, address);
+    entry_at = frame + index_of(next, address) * mode.entry_bytes;
   }
-  return fail(Errc::bad_data, address.raw);  // the last level's `table` never holds
+  return fail(Errc::bad_data, address.raw);
+}
+
+}  // namespace
+
+Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAddr address, std::vector<WalkStep>* trace) {
+  const arch::PagingMode& mode = *table.mode;
+  const Half half = half_of(mode, address);
+  if (!half.reachable) return Extent{half.first, half.last, std::nullopt, {}};
+  const PhysAddr root = half.upper && mode.halves == arch::Halves::two_roots ? table.high : table.low;
+  return descend(memory, table, memory, 0, root + index_of(mode.levels.front(), address) * mode.entry_bytes, address, trace);
+}
+
+Result<Extent> walk(const PhysicalMemory& memory, const EntryArray& array, VirtAddr address, std::vector<WalkStep>* trace) {
+  const arch::PagingMode& mode = *array.table.mode;
+  const std::uint64_t index = (address - array.first) >> mode.levels[array.depth].shift;
+  return descend(memory, array.table, *array.entries, array.depth, {index * mode.entry_bytes}, address, trace);
 }
 
 }  // namespace kvm

@@ -18,16 +18,27 @@ struct PageTable {
   std::endian order = std::endian::little;
 };
 
+// Entries of one level in a row of their own, outside the machine's memory: how FreeBSD's minidumps keep the kernel's tables.
+// An entry that leads to a table leads into memory, where the walk goes on.
+struct EntryArray {
+  PageTable table;                          // its roots are not used
+  std::uint8_t depth = 0;                   // of the entries in table.mode->levels
+  const PhysicalMemory* entries = nullptr;  // the row, from address 0 on
+  VirtAddr first;                           // what entry 0 maps; a multiple of what an entry maps
+};
+
 // One step of a walk, for people.
 struct WalkStep {
   std::uint8_t level;      // 1: the level that maps the smallest page
-  PhysAddr entry_at;
+  PhysAddr entry_at;       // in an EntryArray: from its start
   std::uint64_t entry;
 };
 
 // The page or hole that contains `address`.  Fails only when a table cannot be read: not_in_dump or lost, with the
 // virtual address.  Addresses outside the mode's range are holes.
 Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAddr address,
+                    std::vector<WalkStep>* trace = nullptr);
+Result<Extent> walk(const PhysicalMemory& memory, const EntryArray& array, VirtAddr address,
                     std::vector<WalkStep>* trace = nullptr);
 
 }  // namespace kvm

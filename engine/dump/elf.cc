@@ -18,6 +18,10 @@ namespace {
 constexpr std::uint8_t magic[] = {0x7f, 'E', 'L', 'F'};
 constexpr std::uint16_t et_core = 4;
 constexpr std::uint32_t pt_load = 1, pt_note = 4;
+// FreeBSD's own dumps (sys/kern/kern_dump.c): written by no system that has an ABI number, and with a header that says where
+// the kernel lies (sys/sys/elf_common.h, PT_DUMP_DELTA).
+constexpr std::uint64_t osabi_standalone = 255;
+constexpr std::uint32_t pt_dump_delta = 0x6fb5d000;
 constexpr std::uint64_t pn_xnum = 0xffff;     // the true count is in section header 0 (gABI, "ELF Header")
 constexpr std::uint32_t flag_incomplete = 1;  // makedumpfile's DUMP_ELF_INCOMPLETE in e_flags
 constexpr std::uint64_t no_address = ~std::uint64_t{0};
@@ -146,6 +150,7 @@ Result<Dump> open(File file, const DumpOptions& options) {
   std::uint64_t cut = 0;
   for (const ProgramHeader& p : table) {
     if (p.type == pt_load) add_load(p, file, segments, dump, cut);
+    if (p.type == pt_dump_delta) dump.image = SegmentHint{{p.vaddr}, {p.paddr}, 0};
     if (p.type != pt_note) continue;
     for (Note& note : read_notes(file, p.offset, std::min(p.stored_size, longest_note_area), h.order, dump.remarks))
       dump.notes.push_back(std::move(note));
@@ -154,6 +159,7 @@ Result<Dump> open(File file, const DumpOptions& options) {
     return fail(Errc::bad_data, fmt::format("{}: no PT_LOAD segment with a physical address among {} program headers",
                                             file.path(), table.size()));
   dump.vmcoreinfo = vmcoreinfo_text(dump.notes);
+  if (TRY(number(file, 7, 1, h.order)) == osabi_standalone) dump.system = "ELF standalone";
   dump.arch = options.arch ? options.arch : arch_of(h);
   if (!dump.arch) dump.remarks.push_back(fmt::format("processor: e_machine {} is not one that Inquest knows", h.machine));
   if (cut)

@@ -31,14 +31,16 @@ std::uint64_t ones(Bytes bytes) {
 
 }  // namespace
 
-PageBitmap::PageBitmap(const File& file, std::uint64_t offset, std::uint64_t bits)
-    : file_(file), offset_(offset), bits_(bits), chunks_((bits + chunk_bits - 1) / chunk_bits), limit_(bits) {}
+PageBitmap::PageBitmap(const File& file, std::uint64_t offset, std::uint64_t bits, unsigned word)
+    : file_(file), offset_(offset), bits_(bits), word_(word), chunks_((bits + chunk_bits - 1) / chunk_bits), limit_(bits) {}
 
 PageBitmap::Bit PageBitmap::test(std::uint64_t bit) const {
   if (bit >= bits_) return Bit::clear;
-  const Bytes byte = file_.view(offset_ + bit / 8, 1);
-  if (byte.empty()) return Bit::absent;
-  return byte[0] >> bit % 8 & 1 ? Bit::set : Bit::clear;
+  const std::uint64_t at = offset_ + (bit / 8 ^ (word_ - 1));  // a big-endian word has its lowest byte last
+  std::uint8_t byte;
+  if (const Bytes view = file_.view(at, 1); !view.empty()) byte = view[0];
+  else if (file_.read(at, {&byte, 1}) != 1) return Bit::absent;
+  return byte >> bit % 8 & 1 ? Bit::set : Bit::clear;
 }
 
 std::optional<std::uint64_t> PageBitmap::rank(std::uint64_t bit) const {
@@ -51,14 +53,14 @@ std::optional<std::uint64_t> PageBitmap::rank(std::uint64_t bit) const {
   if (!c.in_blocks) return c.before;
   const std::uint64_t block = (bit - 1) % chunk_bits / block_bits;
   const std::uint64_t start = chunk * chunk_bytes + block * block_bytes;
-  const std::uint64_t whole = bit / 8 - start, rest = bit % 8;  // bytes below `bit`, and the bits left over
-  std::uint8_t copied[block_bytes + 1];
-  Bytes bytes = file_.view(offset_ + start, whole + (rest != 0));
-  if (bytes.size() < whole + (rest != 0))
-    bytes = {copied, file_.read(offset_ + start, MutableBytes{copied}.first(whole + (rest != 0)))};
-  if (bytes.size() < whole + (rest != 0)) return std::nullopt;
-  const std::uint64_t last = rest ? ones(std::uint64_t{bytes[whole]} & ((1u << rest) - 1)) : 0;
-  return c.before + c.in_blocks[block] + ones(bytes.first(whole)) + last;
+  const std::uint64_t rest = bit % (8 * word_), whole = (bit - rest) / 8 - start;  // bits in the last word, bytes below it
+  const std::uint64_t wanted = whole + (rest ? word_ : 0);
+  std::uint8_t copied[block_bytes + 8];
+  Bytes bytes = file_.view(offset_ + start, wanted);
+  if (bytes.size() < wanted) bytes = {copied, file_.read(offset_ + start, MutableBytes{copied}.first(wanted))};
+  if (bytes.size() < wanted) return std::nullopt;
+  const std::uint64_t last = rest ? load_unsigned(bytes.subspan(whole, word_), std::endian::big) & ((std::uint64_t{1} << rest) - 1) : 0;
+  return c.before + c.in_blocks[block] + ones(bytes.first(whole)) + ones(last);
 }
 
 void PageBitmap::extend(std::uint64_t chunk) const {
@@ -121,6 +123,7 @@ std::vector<PhysRange> PageBitmap::runs(std::uint32_t page_size, std::uint64_t j
     at = std::max(at, file_.next_data(offset_ + at, offset_ + end) - offset_);
     const std::size_t got = file_.scan(offset_ + at, {buffer.get(), std::min<std::uint64_t>(buffer_bytes, end - at)});
     if (got == 0) break;
+    for (std::size_t i = 0; word_ > 1 && i + word_ <= got; i += word_) std::reverse(buffer.get() + i, buffer.get() + i + word_);
     for (std::size_t i = 0; i < got; i += 8) {
       std::uint64_t word = got - i >= 8 ? load<std::uint64_t>(buffer.get() + i, std::endian::little)
                                         : load_unsigned({buffer.get() + i, got - i}, std::endian::little);

@@ -16,8 +16,9 @@ namespace kvm {
 
 class PageBitmap {
  public:
-  // `bits` bits at `offset` of `file`, which must outlive the bitmap; the lowest bit of a byte comes first.
-  PageBitmap(const File& file, std::uint64_t offset, std::uint64_t bits);
+  // `bits` bits at `offset` of `file`, which must outlive the bitmap; the lowest bit of a byte comes first.  Where the bitmap
+  // is of big-endian words, so many bytes are one `word` (a power of two, at most 8), and its lowest bit comes first.
+  PageBitmap(const File& file, std::uint64_t offset, std::uint64_t bits, unsigned word = 1);
 
   enum class Bit : std::uint8_t { clear, set, absent };  // absent: that part of the file is missing
   Bit test(std::uint64_t bit) const;
@@ -39,6 +40,7 @@ class PageBitmap {
 
   const File& file_;
   std::uint64_t offset_, bits_;
+  unsigned word_;
   mutable std::mutex extending_;
   mutable std::vector<Chunk> chunks_;
   mutable std::uint64_t total_ = 0;              // set bits of the counted chunks

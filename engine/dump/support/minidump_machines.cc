@@ -1,0 +1,65 @@
+// The table.  Headers: FreeBSD, sys/MACHINE/include/minidump.h; what the fields mean: lib/libkvm/kvm_minidump_MACHINE.c and
+// the writers, sys/MACHINE/MACHINE/minidump_machdep.c.
+#include "engine/dump/support/minidump_machines.h"
+
+namespace kvm {
+namespace {
+
+using arch::always, arch::never, arch::Halves, arch::Level, arch::Match, arch::PagingMode;
+
+constexpr std::uint16_t em_386 = 3, em_mips = 8, em_ppc64 = 21, em_arm = 40, em_x86_64 = 62, em_aarch64 = 183, em_riscv = 243;
+
+// RISC-V privileged specification, 4.4: V; R, W, X all clear would be a table.
+constexpr Level riscv_page[] = {{12, 9, {0x1, 0x1}, {0xe, 0x0}}};
+constexpr PagingMode riscv{"sv39", 8, 39, Halves::one_root_signed, 0x003f'ffff'ffff'fc00, 2, riscv_page, {{{0x4, 0x4}}, {{0x8, 0x8}}, {{0x10, 0x10}}}};
+
+// Arm, short descriptors (DDI 0406, B3.5.1): type 1 is one of sixteen alike entries of a 64 KiB page, 2 and 3 a 4 KiB page.
+constexpr std::uint64_t large_mark = 1ull << 32;  // no bit of an entry
+constexpr Level arm_page[] = {{12, 20, {0x2, 0x2}, never}};
+constexpr PagingMode arm{
+    "short", 4, 32, Halves::one_root_unsigned, 0, 0, arm_page, {{{0x200, 0}}, {}, {{0x20, 0x20}}}, {},
+    [](std::uint64_t entry, const Level&) { return entry & (entry & large_mark ? 0xffff'0000 : 0xffff'f000); },
+    [](std::uint64_t entry) { return (entry & 0x3) == 0x1 ? entry | large_mark | 0x2 : 0; },
+    [](std::uint64_t entry, const Level&) -> std::uint8_t { return entry & large_mark ? 16 : 12; }};
+
+// MIPS EntryLo (FreeBSD, sys/mips/include/pte.h): valid 0x2, dirty (writable) 0x4, frame number from bit 6 on.
+constexpr Level mips_page[] = {{12, 20, {0x2, 0x2}, never}};
+constexpr PagingMode mips32{"mips32", 4, 32, Halves::one_root_unsigned, 0x1fff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
+constexpr PagingMode mips64{"mips64", 8, 64, Halves::one_root_unsigned, 0x3'ffff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
+// KSEG0 and KSEG1; in 64 bits also XKPHYS, once for each of eight cache attributes, 40 bits of it (sys/mips/include/cpuregs.h).
+constexpr MinidumpWindow mips32_windows[] = {{{0x8000'0000}, {0x9fff'ffff}}, {{0xa000'0000}, {0xbfff'ffff}}};
+constexpr std::uint64_t xkphys = 0x8000'0000'0000'0000, attribute = 1ull << 59, reach = (1ull << 40) - 1;
+constexpr MinidumpWindow mips64_windows[] = {
+    {{0xffff'ffff'8000'0000}, {0xffff'ffff'9fff'ffff}}, {{0xffff'ffff'a000'0000}, {0xffff'ffff'bfff'ffff}},
+    {{xkphys}, {xkphys + reach}}, {{xkphys + attribute}, {xkphys + attribute + reach}},
+    {{xkphys + 2 * attribute}, {xkphys + 2 * attribute + reach}}, {{xkphys + 3 * attribute}, {xkphys + 3 * attribute + reach}},
+    {{xkphys + 4 * attribute}, {xkphys + 4 * attribute + reach}}, {{xkphys + 5 * attribute}, {xkphys + 5 * attribute + reach}},
+    {{xkphys + 6 * attribute}, {xkphys + 6 * attribute + reach}}, {{xkphys + 7 * attribute}, {xkphys + 7 * attribute + reach}},
+};
+
+constexpr MinidumpMachine machines[] = {
+    {.name = "FreeBSD/amd64", .elf_machine = em_x86_64, .pointer_bytes = 8, .newest = 3, .numbers_at = 0x18,
+     .available_version = 3, .kernbase = {0x28, 8}, .dmapbase = {0x30, 8}, .dmapend = {0x38, 8}, .available_size = {0x40, 4}, .directory_version = 2},
+    {.name = "FreeBSD/i386", .elf_machine = em_386, .pointer_bytes = 4, .newest = 2, .numbers_at = 0x18,
+     .kernbase = {0x28, 4}, .available_size = {0x30, 4}, .large_entries = {0x2c, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4},
+    {.name = "FreeBSD/arm64", .elf_machine = em_aarch64, .pointer_bytes = 8, .newest = 3, .numbers_at = 0x18,
+     .kernbase = {0x28, 8}, .dmapphys = {0x30, 8}, .dmapbase = {0x38, 8}, .dmapend = {0x40, 8}, .available_size = {0x48, 4},
+     .flags = {0x4c, 4}, .map_first = false},
+    {.name = "FreeBSD/arm", .elf_machine = em_arm, .pointer_bytes = 4, .newest = 2, .numbers_at = 0x18,
+     .kernbase = {0x28, 4}, .available_size = {0x34, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4, .fallback = &arm},
+    {.name = "FreeBSD/riscv", .elf_machine = em_riscv, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x18,
+     .kernbase = {0x28, 8}, .dmapphys = {0x30, 8}, .dmapbase = {0x38, 8}, .dmapend = {0x40, 8}, .available_size = {0x48, 4},
+     .map_first = false, .fallback = &riscv},
+    // The bitmap was of 32-bit words until version 2 made it of longs (sys/mips/mips/minidump_machdep.c).
+    {.name = "FreeBSD/mips", .elf_machine = em_mips, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x18,
+     .kernbase = {0x28, 8}, .available_size = {0x40, 4}, .old_bitmap_word = 4, .windows = mips64_windows, .fallback = &mips64},
+    {.name = "FreeBSD/mips", .elf_machine = em_mips, .pointer_bytes = 4, .newest = 2, .numbers_at = 0x18,
+     .kernbase = {0x28, 8}, .available_size = {0x40, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4,
+     .windows = mips32_windows, .fallback = &mips32},
+};
+
+}  // namespace
+
+std::span<const MinidumpMachine> minidump_machines() { return machines; }
+
+}  // namespace kvm
