@@ -16,7 +16,7 @@ namespace kvm {
 namespace {
 
 constexpr std::string_view signature = "minidump ";
-constexpr std::size_t header_bytes = 144, magic_bytes = 24;
+constexpr std::size_t header_bytes = 144, magic_bytes = 32;
 constexpr std::uint64_t largest_message_buffer = 64 << 20;  // kern.msgbufsize is 96 KiB, and rarely more than 1 MiB
 
 struct Header {
