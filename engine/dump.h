@@ -51,6 +51,7 @@ struct Dump {
 struct DumpOptions {
   const arch::Arch* arch = nullptr;     // overrides what the file says
   std::vector<std::string> parts;       // the other files of a split set
+  std::string key;                      // file with the private key of an encrypted dump
 };
 
 struct DumpFormat {

@@ -29,6 +29,7 @@ struct File::Backing {
   void* mapping = nullptr;
   std::size_t mapped = 0;
   int descriptor = -1;
+  std::unique_ptr<FileSource> source;
 
   Backing() = default;
   Backing(const Backing&) = delete;
@@ -42,7 +43,8 @@ struct File::Backing {
 File::File(std::unique_ptr<Backing> backing, std::string path) : backing_(std::move(backing)), path_(std::move(path)) {
   stored_ =
       backing_->mapping ? Bytes{static_cast<const std::uint8_t*>(backing_->mapping), backing_->mapped} : Bytes{backing_->vector};
-  size_ = stored_.size();
+  stored_size_ = backing_->source ? backing_->source->size() : stored_.size();
+  size_ = stored_size_;
 }
 File::File(File&&) noexcept = default;
 File& File::operator=(File&&) noexcept = default;
@@ -87,6 +89,12 @@ File File::from_bytes(std::vector<std::uint8_t> bytes, std::string name) {
   return File(std::move(backing), std::move(name));
 }
 
+File File::from_source(std::unique_ptr<FileSource> source, std::string path) {
+  auto backing = std::make_unique<Backing>();
+  backing->source = std::move(source);
+  return File(std::move(backing), std::move(path));
+}
+
 File File::rearranged(std::vector<FilePiece> pieces, Gaps gaps) && {
   pieces_ = std::move(pieces);
   rearranged_ = true;
@@ -104,7 +112,7 @@ const FilePiece* File::piece_at(std::uint64_t offset) const {
 }
 
 Bytes File::view(std::uint64_t offset, std::uint64_t limit) const {
-  if (offset >= size_) return {};
+  if (offset >= size_ || backing_->source) return {};
   if (!rearranged_) return stored_.subspan(offset, std::min(limit, size_ - offset));
   const FilePiece* piece = piece_at(offset);
   if (!piece) return {};
@@ -116,8 +124,28 @@ Bytes File::view(std::uint64_t offset, std::uint64_t limit) const {
   return stored_.subspan(piece->stored + skip, std::min(limit, piece->size - skip));
 }
 
+// A piece's part of a source, or zeros in a gap that shows them.
+std::size_t File::read_source(std::uint64_t offset, MutableBytes out) const {
+  if (!rearranged_) return backing_->source->read(offset, out);
+  const FilePiece* piece = piece_at(offset);
+  if (!piece || (offset < piece->offset && gaps_ == Gaps::absent)) return 0;
+  if (offset < piece->offset) {
+    const std::size_t gap = std::min<std::uint64_t>(out.size(), piece->offset - offset);
+    std::memset(out.data(), 0, gap);
+    return gap;
+  }
+  const std::uint64_t skip = offset - piece->offset;
+  return backing_->source->read(piece->stored + skip, out.first(std::min<std::uint64_t>(out.size(), piece->size - skip)));
+}
+
 std::size_t File::read(std::uint64_t offset, MutableBytes out) const {
   std::size_t done = 0;
+  while (backing_->source && done < out.size() && offset + done < size_) {
+    const std::size_t got = read_source(offset + done, out.subspan(done));
+    if (got == 0) break;
+    done += got;
+  }
+  if (backing_->source) return done;
   while (done < out.size()) {
     const Bytes part = view(offset + done, out.size() - done);
     if (part.empty()) break;
@@ -154,9 +182,15 @@ std::uint64_t File::next_data(std::uint64_t offset, std::uint64_t limit) const {
 }
 
 Result<std::vector<std::uint8_t>> File::bytes(std::uint64_t offset, std::uint64_t size) const {
-  if (size > stored_.size()) return fail(Errc::lost, offset);
-  std::vector<std::uint8_t> copy(size);
-  if (read(offset, copy) != size) return fail(Errc::lost, offset);
+  if (size > stored_size_) return fail(Errc::lost, offset);
+  // A source's size may be no more than a bound.
+  constexpr std::uint64_t step = 1 << 20;
+  std::vector<std::uint8_t> copy;
+  while (copy.size() < size) {
+    const std::size_t done = copy.size(), wanted = backing_->source ? std::min(step, size - done) : size;
+    copy.resize(done + wanted);
+    if (read(offset + done, MutableBytes{copy}.subspan(done)) != wanted) return fail(Errc::lost, offset);
+  }
   return copy;
 }
 

@@ -26,11 +26,23 @@ enum class Gaps : std::uint8_t {
   zero,    // zeros, as when a complete file is rearranged by seeking and writing
 };
 
+// Bytes that come into being when they are read: what a decompressor or decipherer yields.
+class FileSource {
+ public:
+  virtual ~FileSource() = default;
+  // Copies until `out` is full or the bytes end; returns the count.  Safe from several threads.
+  virtual std::size_t read(std::uint64_t offset, MutableBytes out) const = 0;
+  // No byte lies behind this.  Exact where finding it out is cheap.
+  virtual std::uint64_t size() const = 0;
+};
+
 class File {
  public:
   // Maps a regular file or block device; a directory, a FIFO, an unreadable or an empty file is an error naming the path.
   static Result<File> open(const std::string& path);
   static File from_bytes(std::vector<std::uint8_t> bytes, std::string name);
+  // `path` is for people.  Nothing can be viewed of such a file, only read.
+  static File from_source(std::unique_ptr<FileSource> source, std::string path);
   // The same file seen through `pieces`, which are sorted by offset, do not overlap and lie inside the file.
   File rearranged(std::vector<FilePiece> pieces, Gaps gaps = Gaps::absent) &&;
 
@@ -40,7 +52,7 @@ class File {
 
   const std::string& path() const { return path_; }
   std::uint64_t size() const { return size_; }                  // of the view
-  std::uint64_t stored_size() const { return stored_.size(); }  // of the file itself
+  std::uint64_t stored_size() const { return stored_size_; }    // of the file itself
   int descriptor() const;                                       // -1 when there is none
   bool is_rearranged() const { return rearranged_; }
 
@@ -55,7 +67,7 @@ class File {
   std::size_t scan(std::uint64_t offset, MutableBytes out) const;
   // The first offset from `offset` on that is not in a hole of a sparse file, at most `limit`.
   std::uint64_t next_data(std::uint64_t offset, std::uint64_t limit) const;
-  // Exactly `size` bytes, or `lost`.  Never allocates more than the file's own size.
+  // Exactly `size` bytes, or `lost`.  Never allocates much more than there is.
   Result<std::vector<std::uint8_t>> bytes(std::uint64_t offset, std::uint64_t size) const;
   // A trivially copyable struct, or `lost` with the offset.
   template <class T>
@@ -69,14 +81,15 @@ class File {
   std::optional<std::uint64_t> stored_at(std::uint64_t offset) const;
 
  private:
-  struct Backing;  // the mapping or the vector
+  struct Backing;  // the mapping, the vector or the source
   File(std::unique_ptr<Backing> backing, std::string path);
+  std::size_t read_source(std::uint64_t offset, MutableBytes out) const;
   const FilePiece* piece_at(std::uint64_t offset) const;  // the first piece that ends after `offset`
 
   std::unique_ptr<Backing> backing_;
   std::string path_;
-  Bytes stored_;
-  std::uint64_t size_ = 0;
+  Bytes stored_;                             // empty with a source
+  std::uint64_t size_ = 0, stored_size_ = 0;
   bool rearranged_ = false;
   Gaps gaps_ = Gaps::absent;
   std::vector<FilePiece> pieces_;

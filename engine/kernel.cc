@@ -163,7 +163,7 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   s.debug_files = options.debug_files;
 
   const arch::Arch* forced = options.arch.empty() ? nullptr : arch::find(options.arch);
-  s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts}));
+  s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts, options.key}));
   s.arch = TRY(choose_arch(options, s.dump));
   s.remarks = s.dump.remarks;
 

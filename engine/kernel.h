@@ -25,6 +25,7 @@ struct Providers {
 struct OpenOptions {
   std::string dump;
   std::vector<std::string> parts;      // the other files of a split set
+  std::string key;                     // file with the private key of an encrypted dump
   std::string vmlinux;                 // empty: look for it
   std::vector<std::string> symbol_dirs;  // --symbols
   std::string arch, os, format;        // empty: find out

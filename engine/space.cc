@@ -20,14 +20,20 @@ Extent clip(Extent extent, VirtAddr first, VirtAddr last) {
 // What one mapping says about an address that it covers.
 Result<Extent> answer(const PhysicalMemory& memory, const Mapping& mapping, VirtAddr address) {
   if (const auto* linear = std::get_if<Linear>(&mapping.how)) return Extent{mapping.first, mapping.last, linear->base, {}};
-  const auto* table = std::get_if<PageTable>(&mapping.how);
-  return clip(TRY(table ? walk(memory, *table, address) : walk(memory, std::get<EntryArray>(mapping.how), address)), mapping.first, mapping.last);
+  return clip(TRY(walk_by(memory, mapping.how, address, nullptr)), mapping.first, mapping.last);
 }
 
 // A mapping that stands in for missing tables answers for one small page only: the next page's tables may be there.
 constexpr std::uint64_t stand_in_bytes = 4096;
 
 }  // namespace
+
+Result<Extent> walk_by(const PhysicalMemory& memory, const Method& how, VirtAddr address, std::vector<WalkStep>* trace) {
+  if (const auto* table = std::get_if<PageTable>(&how)) return walk(memory, *table, address, trace);
+  if (const auto* array = std::get_if<EntryArray>(&how)) return walk(memory, *array, address, trace);
+  if (const auto* hashed = std::get_if<HashedTable>(&how)) return walk(*hashed, address, trace);
+  return fail(Errc::unsupported, address.raw);
+}
 
 AddressSpace::AddressSpace(const PhysicalMemory& memory, std::vector<Mapping> mappings)
     : memory_(&memory), mappings_(std::move(mappings)) {}

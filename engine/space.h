@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/hash_walk.h"
 #include "engine/walk.h"
 
 namespace kvm {
@@ -14,13 +15,16 @@ struct Linear {
   PhysAddr base;  // of Mapping::first
 };
 
-using Method = std::variant<PageTable, Linear, EntryArray>;
+using Method = std::variant<PageTable, Linear, EntryArray, HashedTable>;
 
 struct Mapping {
   VirtAddr first, last;  // `last` inclusive: 2^64 must fit
   Method how;
   std::string name;      // "page tables", "direct map"
 };
+
+// A walk of the tables behind a mapping; its extent is not clipped to the mapping.  Linear has none: unsupported.
+Result<Extent> walk_by(const PhysicalMemory& memory, const Method& how, VirtAddr address, std::vector<WalkStep>* trace);
 
 class AddressSpace {
  public:

@@ -42,9 +42,10 @@ void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position) {
   command.add_flag("--no-vmlinux", opening.no_vmlinux, "Use no debug files, only what the kernel in the dump tells of itself")
       ->group(group)->excludes(vmlinux_position ? "VMLINUX" : "--vmlinux")->excludes("--symbols");
   add("--part", opening.parts, "FILE", "Another file of a split dump; may be repeated");
-  add("--format", opening.format, "NAME", "Dump format: elf, kdump, lime, raw");
+  add("--key", opening.key, "FILE", "Private key of an encrypted FreeBSD dump");
+  add("--format", opening.format, "NAME", "Dump format: elf, kdump, lime, minidump, raw");
   add("--arch", opening.arch, "NAME", "Processor, where the file does not say it");
-  add("--os", opening.os, "NAME", "Operating system: linux");
+  add("--os", opening.os, "NAME", "Operating system: freebsd, linux");
   add("--slide", opening.slide, "N", "KASLR slide of the kernel image");
   add("--phys-base", opening.phys_base, "N", "Physical address of the kernel image's base");
 }
@@ -64,6 +65,7 @@ Result<Kernel> open_kernel(const Opening& opening, Progress progress) {
   options.vmlinux = opening.vmlinux;
   options.symbol_dirs = opening.symbol_dirs;
   options.debug_files = !opening.no_vmlinux;
+  options.key = opening.key;
   options.arch = opening.arch;
   options.os = opening.os;
   options.format = opening.format;
@@ -83,6 +85,7 @@ std::vector<std::string> arguments_of(const Opening& opening, const Kernel& kern
   for (const std::string& dir : opening.symbol_dirs) add("--symbols", dir);
   for (const std::string& part : opening.parts) add("--part", part);
   if (opening.no_vmlinux) arguments.push_back("--no-vmlinux");
+  add("--key", opening.key);
   add("--format", opening.format);
   add("--arch", opening.arch);
   add("--os", opening.os);

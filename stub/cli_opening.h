@@ -14,7 +14,7 @@ namespace kvm::cli {
 struct Opening {
   std::string dump, vmlinux;
   std::vector<std::string> parts, symbol_dirs;
-  std::string arch, os, format, slide, phys_base;
+  std::string arch, os, format, slide, phys_base, key;
   bool no_vmlinux = false;
 };
 // `vmlinux_position`: the vmlinux may follow the dump; otherwise it is given with --vmlinux.

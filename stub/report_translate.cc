@@ -22,18 +22,12 @@ const PageTable* tables_of(const Mapping& mapping) {
   return std::get_if<PageTable>(&mapping.how);
 }
 
-// For the trace only: which mapping answers is the address space's to say.
-void trace(const PhysicalMemory& memory, const Method& how, VirtAddr address, std::vector<WalkStep>& steps) {
-  if (const auto* tables = std::get_if<PageTable>(&how)) (void)walk(memory, *tables, address, &steps);
-  if (const auto* array = std::get_if<EntryArray>(&how)) (void)walk(memory, *array, address, &steps);
-}
-
 Translation translate(const Kernel& kernel, VirtAddr address) {
   Translation t{.address = address};
   for (const Mapping& mapping : kernel.space().mappings()) {
     if (address < mapping.first || address > mapping.last) continue;
     t.mapping = &mapping;
-    trace(kernel.space().memory(), mapping.how, address, t.steps);
+    (void)walk_by(kernel.space().memory(), mapping.how, address, &t.steps);  // for the trace only: which mapping answers is the space's to say
     break;
   }
   std::uint8_t byte;
