@@ -73,7 +73,8 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
     if (trace) trace->push_back({static_cast<std::uint8_t>(mode.levels.size() - depth), entry_at, entry});
     entry &= ~table.clear;
 
-    if (const std::uint64_t kept = level.valid(entry) || !mode.held ? 0 : mode.held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
+    auto* const held = level.held ? level.held : mode.held;
+    if (const std::uint64_t kept = level.valid(entry) || !held ? 0 : held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
     if (!level.valid(entry)) return hole_at(level.shift, address);
     const PhysAddr frame = frame_of(mode, level, entry);
     if (!level.table(entry)) {
@@ -88,6 +89,12 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
     at = frame;
   }
   return fail(Errc::bad_data, address.raw);  // the last level's `table` never holds
+}
+
+bool fits_root(const PhysicalMemory& memory, const PageTable& table) {
+  if (table.mode->root.mask == 0) return true;
+  const auto first = read_entry(memory, table.low, table.mode->entry_bytes, table.order, {});
+  return first && table.mode->root(*first);
 }
 
 }  // namespace kvm

@@ -30,4 +30,7 @@ struct WalkStep {
 Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAddr address,
                     std::vector<WalkStep>* trace = nullptr);
 
+// Whether tables of this mode can begin at the root, as far as the root's first entry tells (arch::PagingMode::root).
+bool fits_root(const PhysicalMemory& memory, const PageTable& table);
+
 }  // namespace kvm
