@@ -16,4 +16,7 @@ struct CpuState {
 // One entry per CPU note, in file order.  Notes of several owners about the same CPU are merged: the n-th of each.
 std::vector<CpuState> cpu_states(const std::vector<Note>& notes, const arch::Arch& arch);
 
+// Of the rows of one machine that differ in byte order, the one that the CPUs' registers show (arch::OrderSign), else `row`.
+const arch::Arch* row_in_kernel_order(const std::vector<Note>& notes, const arch::Arch* row);
+
 }  // namespace kvm

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "engine/cpu_notes.h"
 #include "engine/dump/support/flattened.h"
 
 namespace kvm {
@@ -43,6 +44,7 @@ Result<Dump> open_dump(File file, std::string_view format, const DumpOptions& op
   if (flattened) file = TRY(unflattened(std::move(file), remarks));
   const DumpFormat* chosen = TRY(choose(file, format));
   Dump dump = TRY(chosen->open(std::move(file), options));
+  if (!options.arch) dump.arch = row_in_kernel_order(dump.notes, dump.arch);
   if (flattened) dump.format += ", flattened";
   dump.remarks.insert(dump.remarks.begin(), remarks.begin(), remarks.end());
   return dump;

@@ -19,6 +19,7 @@ struct Note {
   std::string owner;
   std::uint32_t type = 0;
   std::vector<std::uint8_t> desc;
+  std::endian order = std::endian::little;  // of the description's numbers: the writer's, which may not be the kernel's
 };
 
 // A segment's claim that virtual addresses lie at physical ones: a hint, never the truth.

@@ -37,7 +37,7 @@ Parsed parse(Bytes area, std::endian order) {
     const std::uint64_t name_at = at + header_bytes, desc_at = name_at + padded(name_size);
     // Sizes are 32 bits and offsets 64, so none of these sums wraps.  The last description may lack its padding.
     if (desc_at + desc_size > area.size()) return {std::move(result.notes), at};
-    Note note{text_of(area.subspan(name_at, name_size)), type, {}};
+    Note note{text_of(area.subspan(name_at, name_size)), type, {}, order};
     const Bytes desc = area.subspan(desc_at, desc_size);
     note.desc.assign(desc.begin(), desc.end());
     result.notes.push_back(std::move(note));

@@ -68,7 +68,8 @@ Result<Extent> descend(const PhysicalMemory& memory, const PageTable& table, con
     if (trace) trace->push_back({static_cast<std::uint8_t>(mode.levels.size() - depth), entry_at, entry});
     entry &= ~table.clear;
 
-    if (const std::uint64_t kept = level.valid(entry) || !mode.held ? 0 : mode.held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
+    auto* const held = level.held ? level.held : mode.held;
+    if (const std::uint64_t kept = level.valid(entry) || !held ? 0 : held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
     if (!level.valid(entry)) return hole_at(level.shift, address);
     const PhysAddr frame = frame_of(mode, level, entry);
     if (!level.table(entry)) {
@@ -98,6 +99,12 @@ Result<Extent> walk(const PhysicalMemory& memory, const EntryArray& array, VirtA
   const arch::PagingMode& mode = *array.table.mode;
   const std::uint64_t index = (address - array.first) >> mode.levels[array.depth].shift;
   return descend(memory, array.table, *array.entries, array.depth, {index * mode.entry_bytes}, address, trace);
+}
+
+bool fits_root(const PhysicalMemory& memory, const PageTable& table) {
+  if (table.mode->root.mask == 0) return true;
+  const auto first = read_entry(memory, table.low, table.mode->entry_bytes, table.order, {});
+  return first && table.mode->root(*first);
 }
 
 }  // namespace kvm

@@ -41,4 +41,7 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
 Result<Extent> walk(const PhysicalMemory& memory, const EntryArray& array, VirtAddr address,
                     std::vector<WalkStep>* trace = nullptr);
 
+// Whether tables of this mode can begin at the root, as far as the root's first entry tells (arch::PagingMode::root).
+bool fits_root(const PhysicalMemory& memory, const PageTable& table);
+
 }  // namespace kvm

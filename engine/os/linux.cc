@@ -74,6 +74,9 @@ Result<AddressSpace> LinuxModel::user_space(const Task& task) const {
       PageTable table = *kernel_table;
       table.low = TRY(view_.space.translate(pgd));
       if (table.mode->halves != arch::Halves::two_roots) table.high = table.low;
+      // Processes may have fewer or more levels than the kernel (s390).
+      for (const arch::PagingMode& mode : view_.arch.paging)
+        if (PageTable other = table; mode.root.mask && (other.mode = &mode, fits_root(view_.space.memory(), other))) table = other;
       return AddressSpace(view_.space.memory(), {{{0}, {~std::uint64_t{0}}, table, "page tables of pid " + std::to_string(task.pid)}});
     }
   return fail(Errc::unsupported, "the kernel's page tables are not known");

@@ -62,6 +62,10 @@ CRASHES = {crash.name: crash for crash in [
   Crash("nonote-48", kernels=("arm64-6.12", "arm64-6.12-16k"), cpu="max,lpa2=off,pauth=off", note=False, dumps=("nonote.elf",)),
   Crash("non-pae", kernels=("i386-6.1",), cpu="pentium3", dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
   Crash("pae", kernels=("i386-6.1-pae",), dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
+  # QEMU has no VMCOREINFO for these two.
+  Crash("s390", kernels=("s390x-6.1",), cpu="max", note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
+  Crash("radix", kernels=("ppc64el-6.1",), cpu="power9", memory=1024, note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
+  Crash("hash", kernels=("ppc64el-6.1",), cpu="power8", memory=1024, note=False, dumps=("nonote.elf",)),
   Crash("pae-nonote", kernels=("i386-6.1-pae",), note=False, dumps=("nonote.elf",)),
 ]}
 
@@ -106,7 +110,7 @@ def dump_by_qemu(platform, crash, arguments, folder, work):
     arguments += ["-device", "vmcoreinfo"]
   with Machine(platform, work, arguments) as machine:
     # Its last line: the log in memory is then complete, and the other CPUs have stopped.
-    machine.wait_for_console("end Kernel panic", 300)
+    machine.wait_for_console(platform.last_words, 300)
     stop_at_rest(machine, platform)
     for name in crash.dumps:
       path = os.path.join(folder, name)
@@ -141,7 +145,7 @@ def ask_machine(machine, truth):
   chosen = symbols[::300] + [symbol for symbol in symbols if len(symbol) == 4]  # four words: a module's
   with open(os.path.join(truth, "translate"), "w", encoding="ascii") as file:
     for address, _, name, *_ in chosen:
-      if address >= "8":  # a virtual address, not an offset in the per-CPU area
+      if int(address, 16) >= 0x100000:  # a virtual address, not an offset in the per-CPU area
         physical = machine.human(f"gva2gpa 0x{address}").strip().removeprefix("gpa: ")
         file.write(f"0x{address} {physical} {name}\n")
 

@@ -21,6 +21,8 @@ SERIES = {
   "arm64-6.12-16k": ("linux-image-6.12-arm64-16k-dbg", "arm64"),
   "i386-6.1": ("linux-image-686-dbg", "i386"),
   "i386-6.1-pae": ("linux-image-686-pae-dbg", "i386"),
+  "ppc64el-6.1": ("linux-image-powerpc64le-dbg", "ppc64el"),
+  "s390x-6.1": ("linux-image-s390x-dbg", "s390x"),
 }
 NATIVE = "amd64"
 
@@ -176,7 +178,7 @@ class Kernel:
 
   @property
   def image(self):
-    return self.path("boot", f"vmlinuz-{self.release}")
+    return self.path("boot", f"{self.platform.image}-{self.release}")
 
   def module(self, name):
     """A module as the package ships it: .ko or .ko.xz."""

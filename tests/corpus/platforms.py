@@ -13,7 +13,9 @@ class Platform:
   machine: tuple = ()  # arguments that QEMU always gets
   modules: tuple = ("libcrc32c", "loop", "dummy")  # in an order in which insmod finds each one's dependencies
   flags: tuple = ()  # of the compiler
+  image: str = "vmlinuz"  # what the kernel's file begins with
   debug_port: bool = False  # guest/output.h: where truth.c prints
+  last_words: str = "end Kernel panic"  # of the kernel that panicked
   at_rest: str = ""  # what the monitor's `info registers` shows of a CPU that takes interrupts and is in none
 
 
@@ -27,4 +29,12 @@ PLATFORMS = {
   "i386": Platform("qemu-system-i386", "qemu-system-x86", "ttyS0", "i686-linux-gnu-gcc",
                    ("gcc-i686-linux-gnu", "libc6-dev-i386-cross"), modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg"),
                    debug_port=True),
+  # pseries: 64 KB pages; power9 has radix tables, power8 hashes.
+  "ppc64el": Platform("qemu-system-ppc64", "qemu-system-ppc", "hvc0", "powerpc64le-linux-gnu-gcc",
+                      ("gcc-powerpc64le-linux-gnu", "libc6-dev-ppc64el-cross"), machine=("-M", "pseries", "-vga", "none"),
+                      image="vmlinux"),
+  # panic() ends in a disabled wait before it says its last words elsewhere.
+  "s390x": Platform("qemu-system-s390x", "qemu-system-misc", "ttysclp0", "s390x-linux-gnu-gcc",
+                    ("gcc-s390x-linux-gnu", "libc6-dev-s390x-cross"), machine=("-M", "s390-ccw-virtio"),
+                    last_words="Kernel panic - not syncing", at_rest="(?i)mask 0002"),
 }

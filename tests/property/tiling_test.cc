@@ -2,6 +2,8 @@
 // extent is answered with that same extent.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <random>
 
 #include "engine/space.h"
@@ -28,6 +30,47 @@ void fill(X86Tables& tables, std::mt19937_64& random, unsigned va_bits) {
   }
 }
 
+// Tables of any mode: each has a few entries that lead on or are pages, with random attributes; the others are empty.
+class AnyTables {
+ public:
+  AnyTables(FakeMemory& memory, const arch::Arch& arch, const arch::PagingMode& mode, std::mt19937_64& random)
+      : memory_(memory), order_(arch.entry_order), mode_(mode), random_(random) {}
+
+  std::uint64_t make(std::size_t depth = 0) {
+    const arch::Level& level = mode_.levels[depth];
+    const std::uint64_t entries = 1ull << level.bits, size = std::bit_ceil(std::max<std::uint64_t>(entries * mode_.entry_bytes, 0x10000));
+    const std::uint64_t at = next_ = (next_ + size - 1) & ~(size - 1);
+    next_ += size;
+    // The bits that make an entry valid, turned round.
+    for (std::uint64_t i = 0; i < entries; ++i) put(at, i, level.valid.value ^ level.valid.mask);
+    const bool pages_only = depth + 1 == mode_.levels.size(), tables_only = !pages_only && level.table.mask == 0;
+    for (int i = 0; i < 4; ++i)
+      if (i & 1 || !tables_only) put(at, random_() % entries, pages_only || (i & 1 && !tables_only) ? page(level) : table(level, depth));
+    return at;
+  }
+
+ private:
+  void put(std::uint64_t table, std::uint64_t index, std::uint64_t entry) {
+    memory_.put_number({table + index * mode_.entry_bytes}, entry, mode_.entry_bytes, order_);
+  }
+  std::uint64_t page(const arch::Level& level) {
+    const std::uint64_t entry = random_() & ~level.valid.mask;
+    // Without the bits that make it a table: those turned round that tell one.
+    return ((entry & ~level.table.mask) | (level.table.value ^ level.table.mask) & ~level.valid.mask) | level.valid.value;
+  }
+  std::uint64_t table(const arch::Level& level, std::size_t depth) {
+    const std::uint64_t next = make(depth + 1), kept = level.valid.mask | level.table.mask;
+    const std::uint64_t low = random_() & 0xff & ~kept, tells = level.valid.value | level.table.value;
+    return mode_.frame ? next | low | tells : (next >> mode_.frame_shift & mode_.frame_mask) | (low & ~mode_.frame_mask) | tells;
+  }
+
+  FakeMemory& memory_;
+  std::endian order_;
+  const arch::PagingMode& mode_;
+  std::mt19937_64& random_;
+  std::uint64_t next_ = 0x10000;
+};
+
 bool same(const Result<Extent>& a, const Extent& b) {
   return a && a->first == b.first && a->last == b.last && a->phys == b.phys && a->access == b.access;
 }
@@ -35,7 +78,7 @@ bool same(const Result<Extent>& a, const Extent& b) {
 // One assertion per space: there are many extents, and Catch counts each.
 std::string tiling_problem(const AddressSpace& space, std::mt19937_64& random) {
   VirtAddr next{0};
-  for (int extents = 0; extents < 100000; ++extents) {
+  for (int extents = 0; extents < 200000; ++extents) {
     auto extent = space.extent_at(next);
     const std::string at = "at " + std::to_string(next.raw);
     if (!extent) return at + ": " + to_string(extent.error());
@@ -64,6 +107,19 @@ TEST_CASE("extents tile the address space of random page tables", "[property][sp
     memory.ram(0, 1ull << 40);  // pages taken for tables read as empty ones
     CHECK(tiling_problem(AddressSpace(memory, {{{0}, top, table_at(mode, 0x1000), "page tables"}}), random) == "");
   }
+}
+
+TEST_CASE("extents tile with every paging mode of every processor", "[property][space]") {
+  for (const arch::Arch* arch : arch::arches())
+    for (const arch::PagingMode& mode : arch->paging) {
+      INFO(arch->name << " " << mode.name);
+      std::mt19937_64 random(mode.va_bits);
+      FakeMemory memory;
+      memory.ram(0, 1ull << 40);
+      const PhysAddr low{AnyTables(memory, *arch, mode, random).make()};
+      const PageTable table{&mode, low, low, 0, arch->entry_order};
+      CHECK(tiling_problem(AddressSpace(memory, {{{0}, top, table, "page tables"}}), random) == "");
+    }
 }
 
 TEST_CASE("extents tile when mappings overlap and others stand in for missing tables", "[property][space]") {

@@ -41,12 +41,26 @@ Modes modes_of(const OsInput& in, const Vmcoreinfo& info) {
   return modes;
 }
 
+// Whether the kernel, at this place, says that its tables have the mode's shape.  Kernels that have no such variables agree to all.
+bool has_shape(const OsInput& in, const arch::PagingMode& mode, const Place& place, std::uint64_t slide) {
+  std::size_t level = mode.levels.size();
+  for (std::string_view name : layout_of(in).index_bits_symbols) {
+    auto symbol = link_address(in, name);
+    std::uint8_t raw[8];
+    const MutableBytes bytes(raw, in.arch.pointer_bytes);
+    if (!symbol || in.dump.memory->read(place.at(VirtAddr{*symbol + slide}), bytes).value_or(0) != bytes.size()) continue;
+    if (level == 0 || load_unsigned(bytes, in.arch.endian) != mode.levels[--level].bits) return false;
+  }
+  return true;
+}
+
 // Where the image's base may lie; what is told goes before what may be assumed.
 std::vector<Place> places(const OsInput& in, const Vmcoreinfo& info) {
   const arch::LinuxLayout& layout = layout_of(in);
   if (auto told = info.number(layout.distance_key)) return {{{*told}, {0}}};
+  if (auto virt = info.hex(layout.image_base_key), phys = info.hex(layout.phys_base_key); virt && phys) return {{{*virt}, {*phys}}};
   std::vector<std::uint64_t> bases;
-  if (auto told = in.phys_base ? in.phys_base : info.number(layout.phys_base_key)) {
+  if (auto told = in.phys_base || !layout.image_base_key.empty() ? in.phys_base : info.number(layout.phys_base_key)) {
     bases.push_back(*told);
   } else {
     if (in.dump.phys_base) bases.push_back(*in.dump.phys_base);  // x86-64 before v4.10
@@ -65,6 +79,7 @@ std::vector<Place> places(const OsInput& in, const Vmcoreinfo& info) {
 enum class Verdict { no, unreadable, yes };
 
 Verdict leads_to(const OsInput& in, const PageTable& table, VirtAddr virt, PhysAddr phys) {
+  if (!fits_root(*in.dump.memory, table)) return Verdict::no;
   for (const arch::Window& window : table.mode->windows)
     if (virt.raw >= window.first && virt.raw <= window.last) return virt.raw - window.first + window.phys == phys.raw ? Verdict::yes : Verdict::no;
   auto extent = walk(*in.dump.memory, table, virt);
@@ -127,7 +142,9 @@ std::optional<Anchor> anchor_from_vmcoreinfo(const OsInput& in, const Vmcoreinfo
     for (const arch::PagingMode* mode : modes_of(in, info)) {
       const Anchor anchor{make_table(in, *mode, base.at(VirtAddr{*root}), info.number(layout_of(in).clear_key).value_or(0)), base, {}};
       const VirtAddr known{text.value_or(*root)};
-      const Verdict verdict = leads_to(in, anchor.table, known, base.at(known));
+      const auto linked = link_address(in, "_stext");
+      const Verdict verdict = text && linked && !has_shape(in, *mode, base, *text - *linked) ? Verdict::no
+                                                                                             : leads_to(in, anchor.table, known, base.at(known));
       if (verdict == Verdict::yes) return anchor;
       if (verdict > best || (!likely && !sure)) likely = anchor, best = verdict;
     }
@@ -145,7 +162,7 @@ std::optional<Anchor> anchor_from_user(const OsInput& in) {
     for (const arch::PagingMode* mode : all_modes(in)) {
       const Place base{{virt}, {*in.phys_base}};
       const Anchor anchor{make_table(in, *mode, base.at(VirtAddr{*root + *in.slide})), base, image};
-      if (leads_to(in, anchor.table, known, base.at(known)) == Verdict::yes) return anchor;
+      if (has_shape(in, *mode, base, *in.slide) && leads_to(in, anchor.table, known, base.at(known)) == Verdict::yes) return anchor;
     }
   return std::nullopt;
 }
@@ -175,7 +192,8 @@ std::optional<Anchor> anchor_from_vmlinux(const OsInput& in) {
       if (auto stored = stored_place(in, image, *text)) tried.push_back(*stored);
       if (auto first = first_of_image(in, table)) tried.push_back(base_of(in, *first));
       for (const Place& base : tried)
-        if (leads_to(in, table, base.at(image + to_banner), image + to_banner) == Verdict::yes) return Anchor{table, base, base.at(image)};
+        if (has_shape(in, *mode, base, base.at(image).raw - *text) && leads_to(in, table, base.at(image + to_banner), image + to_banner) == Verdict::yes)
+          return Anchor{table, base, base.at(image)};
     }
     return std::nullopt;
   });

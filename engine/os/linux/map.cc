@@ -25,7 +25,9 @@ std::vector<Mapping> mappings_of(const OsInput& in, const Anchor& anchor, std::u
   std::vector<Mapping> maps;
   for (const arch::Window& window : anchor.table.mode->windows)
     maps.push_back({{window.first}, {window.last}, Linear{{window.phys}}, "direct window"});
-  maps.push_back({{0}, {~std::uint64_t{0}}, anchor.table, "page tables"});
+  // The lower half's root, where it has one, is a process's.
+  const bool upper_only = anchor.table.mode->halves == arch::Halves::two_roots;
+  maps.push_back({{upper_only ? std::uint64_t{1} << 63 : 0}, {~std::uint64_t{0}}, anchor.table, "page tables"});
   const auto image = image_range(in, slide);
   if (image && image->first <= image->second)
     maps.push_back({image->first, image->second, Linear{anchor.base.at(image->first)}, "kernel image"});
@@ -72,7 +74,7 @@ KernelMap finish(const OsInput& in, const Anchor& anchor, std::string source) {
 
 KernelMap finish(const OsInput& in, const Anchor& anchor, const std::string& text, std::string source) {
   const Vmcoreinfo info(text);
-  auto slide = info.hex("KERNELOFFSET");
+  auto slide = info.hex(layout_of(in).slide_key);
   // Kernels that do not tell their slide tell where their text is.
   const auto run_time = info.symbol("_stext"), linked = link_address(in, "_stext");
   if (!slide && run_time && linked) slide = *run_time - *linked;

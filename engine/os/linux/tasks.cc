@@ -120,6 +120,19 @@ class Collector {
   std::string first_damage_;
 };
 
+Result<VirtAddr> frame_start(const KernelView& view, const arch::SavedFrame& frame, VirtAddr stack) {
+  if (!frame.below_caller) return stack;
+  const VirtAddr caller = TRY(view.pointer_at(stack));
+  return VirtAddr{caller.raw - TRY(view.types.size_of(frame.record))};
+}
+
+Result<std::uint64_t> saved_register(const KernelView& view, const Record& saved, VirtAddr start, const arch::SavedRegister& reg) {
+  if (reg.member.empty()) return view.number_at(start + reg.word_at, view.arch.pointer_bytes);
+  const Member member = TRY(saved.member(reg.member));
+  if (member.size <= view.arch.pointer_bytes) return saved.number(reg.member);
+  return view.number_at(saved.address() + member.offset + reg.word_at, view.arch.pointer_bytes);
+}
+
 }  // namespace
 
 Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<CpuSlot>& cpus, std::vector<std::string>& remarks) {
@@ -156,13 +169,11 @@ Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
   for (const arch::SavedFrame& frame : view.arch.frames) {
     if (frame.os != "linux") continue;
     const Record task(view, "task_struct", at);
-    const VirtAddr start = frame.record.empty() ? at : TRY(task.pointer(frame.path));
+    const VirtAddr start = frame.record.empty() ? at : TRY(frame_start(view, frame, TRY(task.pointer(frame.path))));
     const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
     RegisterFile registers(view.arch);
-    for (const arch::SavedRegister& reg : frame.regs) {
-      auto value = reg.member.empty() ? view.number_at(start + reg.word_at, view.arch.pointer_bytes) : saved.number(reg.member);
-      if (value) registers.set(reg.reg, *value);
-    }
+    for (const arch::SavedRegister& reg : frame.regs)
+      if (auto value = saved_register(view, saved, start, reg)) registers.set(reg.reg, *value);
     if (registers.empty()) return fail(Errc::not_found, at.raw, "the task's saved frame cannot be read");
     if (auto sp = register_index(view.arch, arch::Role::sp); sp && frame.sp_is_frame_end)
       registers.set(view.arch.registers[*sp].name, saved.address().raw + TRY(view.types.size_of(frame.record)));

@@ -1,0 +1,125 @@
+// 64-bit Power (Book3S), shared by the rows of its two byte orders.  Odd here: two kinds of address translation; with radix tables the
+// processor walks what Linux walks, with hashed ones Linux keeps tables of the same form for itself, of vmalloc's addresses
+// only.  The linear map is at the start of the upper half and needs no tables with hashes.  Entries are big-endian in either.
+// Power ISA 3.1B, Book III, 6.7.12 "Radix Tree Translation"; arch/powerpc/include/asm/book3s/64/{pgtable,hash,radix}*.h.
+#pragma once
+
+#include "arch/arch.h"
+
+namespace kvm::arch::power {
+
+// V, bit 63, and L, bit 62: a page.  The names count as Linux does, from the right.
+inline constexpr Match valid{1ull << 63, 1ull << 63}, table{1ull << 62, 0}, page_only{3ull << 62, 3ull << 62};
+
+// The index bits of each level are the kernel's variables (LinuxLayout::index_bits_symbols); these are all there were since v4.7.
+inline constexpr Level radix_64k[] = {{39, 13, valid, table, false}, {30, 9, valid, table, false}, {21, 9, valid, table, false},
+                                      {16, 5, page_only, never, false}};
+inline constexpr Level radix_4k[] = {{39, 13, valid, table, false}, {30, 9, valid, table, false}, {21, 9, valid, table, false},
+                                     {12, 9, page_only, never, false}};
+inline constexpr Level hash_64k[] = {{44, 8, valid, table, false}, {34, 10, valid, table, false}, {24, 10, valid, table, false},
+                                     {16, 8, page_only, never, false}};
+inline constexpr Level hash_64k_49[] = {{41, 8, valid, table, false}, {34, 7, valid, table, false}, {24, 10, valid, table, false},
+                                        {16, 8, page_only, never, false}};
+inline constexpr Level hash_64k_46[] = {{34, 12, valid, table, false}, {29, 5, valid, table, false}, {24, 5, valid, table, false},
+                                        {16, 8, page_only, never, false}};
+inline constexpr Level hash_4k[] = {{37, 9, valid, table, false}, {28, 9, valid, table, false}, {21, 7, valid, table, false},
+                                    {12, 9, page_only, never, false}};
+
+// EAA: bit 1 write, bit 0 execute, bit 3 for the kernel only.
+inline constexpr Rights page{{{0x2, 0x2}}, {{0x1, 0x1}}, {{0x8, 0}}};
+
+// A table is aligned to its size, of 256 bytes at least.  Hashes' entries use the frame's highest bits for themselves
+// (_PAGE_PA_MAX is 53).
+constexpr std::uint64_t radix_frame(std::uint64_t entry, const Level& level) {
+  return entry & (table(entry) && level.shift > 16 ? 0x0fff'ffff'ffff'ff00 : 0x01ff'ffff'ffff'f000);
+}
+constexpr std::uint64_t hash_frame(std::uint64_t entry, const Level& level) {
+  return entry & (table(entry) && level.shift > 16 ? 0x0fff'ffff'ffff'ff00 : 0x001f'ffff'ffff'f000);
+}
+
+// While a large page is split up, Linux clears V and sets bit 61 (_PAGE_INVALID).
+constexpr std::uint64_t held(std::uint64_t entry) {
+  return (entry & 7ull << 61) == 3ull << 61 ? entry | 1ull << 63 : 0;
+}
+
+// With hashes the linear map is in no table.  It ends below where vmalloc begins.
+inline constexpr Window linear_64k[] = {{0xc000'0000'0000'0000, 0xc007'ffff'ffff'ffff, 0}};
+inline constexpr Window linear_4k[] = {{0xc000'0000'0000'0000, 0xc000'0fff'ffff'ffff, 0}};
+inline constexpr Window linear_region[] = {{0xc000'0000'0000'0000, 0xcfff'ffff'ffff'ffff, 0}};
+
+constexpr PagingMode radix(std::string_view name, std::span<const Level> levels) {
+  PagingMode mode{name, 8, 52, Halves::two_roots, 0, 0, levels, page, {}, radix_frame, held};
+  mode.upper_first = 0xc000'0000'0000'0000;
+  return mode;
+}
+constexpr PagingMode hash(std::string_view name, std::uint8_t va_bits, std::span<const Level> levels, std::uint64_t upper,
+                          std::span<const Window> linear) {
+  PagingMode mode{name, 8, va_bits, Halves::two_roots, 0, 0, levels, page, {}, hash_frame, held};
+  mode.upper_first = upper;
+  mode.windows = linear;
+  return mode;
+}
+
+// Radix first: its tables have the linear map, which shows whether they are right.  Until v4.16, and v5.1 with 4 KiB, vmalloc was a
+// region of its own.
+inline constexpr PagingMode paging[] = {
+    radix("radix-64k", radix_64k),
+    radix("radix-4k", radix_4k),
+    hash("hash-64k", 52, hash_64k, 0xc000'0000'0000'0000, linear_64k),
+    hash("hash-64k-49", 49, hash_64k_49, 0xd000'0000'0000'0000, linear_region),
+    hash("hash-64k-46", 46, hash_64k_46, 0xd000'0000'0000'0000, linear_region),
+    hash("hash-4k", 46, hash_4k, 0xc000'0000'0000'0000, linear_4k),
+};
+
+// DWARF: 64-bit ELF V2 ABI Specification, Power Architecture, table 2.20.
+inline constexpr std::string_view core = "org.gnu.gdb.power.core", linux_feature = "org.gnu.gdb.power.linux",
+                                  system_feature = "org.inquest.power.system";
+inline constexpr Register registers[] = {
+    {"r0", 64, 0, core}, {"r1", 64, 1, core, "data_ptr", Role::sp},
+    {"r2", 64, 2, core},   {"r3", 64, 3, core},   {"r4", 64, 4, core},   {"r5", 64, 5, core},   {"r6", 64, 6, core},
+    {"r7", 64, 7, core},   {"r8", 64, 8, core},   {"r9", 64, 9, core},   {"r10", 64, 10, core}, {"r11", 64, 11, core},
+    {"r12", 64, 12, core}, {"r13", 64, 13, core}, {"r14", 64, 14, core}, {"r15", 64, 15, core}, {"r16", 64, 16, core},
+    {"r17", 64, 17, core}, {"r18", 64, 18, core}, {"r19", 64, 19, core}, {"r20", 64, 20, core}, {"r21", 64, 21, core},
+    {"r22", 64, 22, core}, {"r23", 64, 23, core}, {"r24", 64, 24, core}, {"r25", 64, 25, core}, {"r26", 64, 26, core},
+    {"r27", 64, 27, core}, {"r28", 64, 28, core}, {"r29", 64, 29, core}, {"r30", 64, 30, core}, {"r31", 64, 31, core},
+    {"pc", 64, -1, core, "code_ptr", Role::pc}, {"msr", 64, -1, core, "uint64", Role::flags},
+    {"cr", 32, -1, core, "uint32"}, {"lr", 64, 65, core, "code_ptr", Role::ra}, {"ctr", 64, 66, core, "uint64"},
+    {"xer", 32, 76, core, "uint32"},
+    {"orig_r3", 64, -1, linux_feature, "int", Role::none, "system"}, {"trap", 64, -1, linux_feature, "int", Role::none, "system"},
+    {"dar", 64, -1, system_feature, "data_ptr", Role::none, "system"}, {"dsisr", 64, -1, system_feature, "int64", Role::none, "system"},
+};
+
+// NT_PRSTATUS: pr_reg at 112 is the kernel's pt_regs (arch/powerpc/include/uapi/asm/ptrace.h), 48 words of which 44 are used.
+inline constexpr NoteField prstatus[] = {
+    {"r0", 112, 8},  {"r1", 120, 8},  {"r2", 128, 8},  {"r3", 136, 8},  {"r4", 144, 8},  {"r5", 152, 8},  {"r6", 160, 8},
+    {"r7", 168, 8},  {"r8", 176, 8},  {"r9", 184, 8},  {"r10", 192, 8}, {"r11", 200, 8}, {"r12", 208, 8}, {"r13", 216, 8},
+    {"r14", 224, 8}, {"r15", 232, 8}, {"r16", 240, 8}, {"r17", 248, 8}, {"r18", 256, 8}, {"r19", 264, 8}, {"r20", 272, 8},
+    {"r21", 280, 8}, {"r22", 288, 8}, {"r23", 296, 8}, {"r24", 304, 8}, {"r25", 312, 8}, {"r26", 320, 8}, {"r27", 328, 8},
+    {"r28", 336, 8}, {"r29", 344, 8}, {"r30", 352, 8}, {"r31", 360, 8},
+    {"pc", 368, 8}, {"msr", 376, 8}, {"orig_r3", 384, 8}, {"ctr", 392, 8}, {"lr", 400, 8}, {"xer", 408, 8}, {"cr", 416, 8},
+    {"trap", 432, 8}, {"dar", 440, 8}, {"dsisr", 448, 8},
+};
+inline constexpr CpuNote notes[] = {{"CORE", 1, 496, 32, prstatus}};
+
+// _switch() pushes pt_regs with what its caller must keep (arch/powerpc/kernel/entry_64.S); nip is where it returns to.
+inline constexpr SavedRegister linux_frame[] = {
+    {"r14", "gpr", 112}, {"r15", "gpr", 120}, {"r16", "gpr", 128}, {"r17", "gpr", 136}, {"r18", "gpr", 144}, {"r19", "gpr", 152},
+    {"r20", "gpr", 160}, {"r21", "gpr", 168}, {"r22", "gpr", 176}, {"r23", "gpr", 184}, {"r24", "gpr", 192}, {"r25", "gpr", 200},
+    {"r26", "gpr", 208}, {"r27", "gpr", 216}, {"r28", "gpr", 224}, {"r29", "gpr", 232}, {"r30", "gpr", 240}, {"r31", "gpr", 248},
+    {"pc", "nip"}, {"lr", "nip"}, {"cr", "ccr"},
+};
+inline constexpr SavedFrame frames[] = {{"linux", "thread.ksp", "pt_regs", linux_frame, true, 0, true}};
+
+inline constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "PGD"};
+inline constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
+inline constexpr std::string_view index_bits[] = {"__pte_index_size", "__pmd_index_size", "__pud_index_size", "__pgd_index_size"};
+inline constexpr std::uint64_t image_bases[] = {0xc000'0000'0000'0000};  // PAGE_OFFSET: the image lies in the linear map
+
+inline constexpr LinuxLayout linux_layout{
+    .image_bases = image_bases,
+    .image_align = 0x1'0000,
+    .root_symbols = root_symbols,
+    .index_bits_symbols = index_bits,
+};
+
+}  // namespace kvm::arch::power

@@ -1,0 +1,157 @@
+// IBM z/Architecture.  Odd here: the kernel chooses the number of table levels by the root's kind, and each process its own;
+// tables may be shorter than full, and an entry says how long the next one is; address spaces are apart, so that no entry speaks
+// of users; the first 8 KiB are every CPU's own (prefixing).
+// z/Architecture Principles of Operation (SA22-7832), chapter 3, "Dynamic Address Translation".
+#include "arch/arch.h"
+
+namespace kvm::arch {
+namespace {
+
+// Region and segment tables: I (bit 58, counted from the left) is 0x20; FC (53), 0x400, a large page; TT (60-61), 0xc, is the kind of
+// table the entry lies in.  Page tables: I is 0x400.
+constexpr Match valid_region{0x20, 0}, table_region{0x400, 0}, valid_page{0x400, 0};
+
+// Linux marks what is present by software; a page without recent access, or PROT_NONE, has I set
+// (arch/s390/include/asm/pgtable.h: _PAGE_PRESENT 0x001, and large entries, of which swap has 0x10).
+std::uint64_t held_page(std::uint64_t entry) { return (entry & 0x401) == 0x401 ? entry & ~std::uint64_t{0x400} : 0; }
+std::uint64_t held_large(std::uint64_t entry) { return (entry & 0x430) == 0x420 ? entry & ~std::uint64_t{0x20} : 0; }
+
+constexpr Level region_1{53, 11, valid_region, always}, region_2{42, 11, valid_region, always},
+    region_3{31, 11, valid_region, table_region, true, held_large}, segment{20, 11, valid_region, table_region, true, held_large},
+    page_level{12, 8, valid_page, never, true, held_page};
+constexpr Level two_level[] = {segment, page_level};
+constexpr Level three_level[] = {region_3, segment, page_level};
+constexpr Level four_level[] = {region_2, region_3, segment, page_level};
+constexpr Level five_level[] = {region_1, region_2, region_3, segment, page_level};
+
+// DAT protection (0x200) forbids writing; IEP (0x100) execution, in entries of pages.
+constexpr Rights page{{{0x200, 0}}, {{0x100, 0}}, {never}};
+constexpr Rights tables{{{0x200, 0}}, {}, {}};
+
+// A segment-table entry's page table is aligned to 2 KiB, a region-table entry's table to 4.
+std::uint64_t frame(std::uint64_t entry, const Level& level) {
+  return entry & (level.shift == segment.shift && table_region(entry) ? ~std::uint64_t{0x7ff} : ~std::uint64_t{0xfff});
+}
+
+// TF (56-57): quarters missing at the start; TL (62-63): the last one present.  Page tables are always full: their index has 8 bits,
+// and the entry's bits are 0, or Linux's own.
+bool in_table(std::uint64_t entry, std::uint64_t index) {
+  const bool to_page_table = (entry & 0xc) == 0;
+  return to_page_table || (index >> 9 >= (entry >> 6 & 3) && index >> 9 <= (entry & 3));
+}
+
+constexpr PagingMode mode(std::string_view name, std::uint8_t va_bits, std::span<const Level> levels, Match root) {
+  PagingMode m{name, 8, va_bits, Halves::one_root_unsigned, 0, 0, levels, page, tables, frame};
+  m.in_table = in_table;
+  m.root = root;
+  return m;
+}
+constexpr PagingMode paging[] = {
+    mode("3-level", 42, three_level, {0xc, 0x4}),
+    mode("4-level", 53, four_level, {0xc, 0x8}),
+    mode("5-level", 64, five_level, {0xc, 0xc}),
+    mode("2-level", 31, two_level, {0xc, 0x0}),
+};
+
+// DWARF: ELF Application Binary Interface, s390x Supplement, table 1.20.
+constexpr std::string_view core = "org.gnu.gdb.s390.core", acr = "org.gnu.gdb.s390.acr", fpr = "org.gnu.gdb.s390.fpr",
+                           linux_feature = "org.gnu.gdb.s390.linux", system_feature = "org.inquest.s390.system";
+constexpr Register registers[] = {
+    {"pswm", 64, 64, core, "int64", Role::flags}, {"pswa", 64, 65, core, "code_ptr", Role::pc},
+    {"r0", 64, 0, core},   {"r1", 64, 1, core},   {"r2", 64, 2, core},   {"r3", 64, 3, core},   {"r4", 64, 4, core},
+    {"r5", 64, 5, core},   {"r6", 64, 6, core},   {"r7", 64, 7, core},   {"r8", 64, 8, core},   {"r9", 64, 9, core},
+    {"r10", 64, 10, core}, {"r11", 64, 11, core, "int64", Role::fp}, {"r12", 64, 12, core}, {"r13", 64, 13, core},
+    {"r14", 64, 14, core, "int64", Role::ra}, {"r15", 64, 15, core, "data_ptr", Role::sp},
+    {"acr0", 32, 48, acr, "int32"},  {"acr1", 32, 49, acr, "int32"},  {"acr2", 32, 50, acr, "int32"},  {"acr3", 32, 51, acr, "int32"},
+    {"acr4", 32, 52, acr, "int32"},  {"acr5", 32, 53, acr, "int32"},  {"acr6", 32, 54, acr, "int32"},  {"acr7", 32, 55, acr, "int32"},
+    {"acr8", 32, 56, acr, "int32"},  {"acr9", 32, 57, acr, "int32"},  {"acr10", 32, 58, acr, "int32"}, {"acr11", 32, 59, acr, "int32"},
+    {"acr12", 32, 60, acr, "int32"}, {"acr13", 32, 61, acr, "int32"}, {"acr14", 32, 62, acr, "int32"}, {"acr15", 32, 63, acr, "int32"},
+    {"fpc", 32, -1, fpr, "int32", Role::none, "float"},
+    {"f0", 64, 16, fpr, "ieee_double"},  {"f1", 64, 20, fpr, "ieee_double"},  {"f2", 64, 17, fpr, "ieee_double"},
+    {"f3", 64, 21, fpr, "ieee_double"},  {"f4", 64, 18, fpr, "ieee_double"},  {"f5", 64, 22, fpr, "ieee_double"},
+    {"f6", 64, 19, fpr, "ieee_double"},  {"f7", 64, 23, fpr, "ieee_double"},  {"f8", 64, 24, fpr, "ieee_double"},
+    {"f9", 64, 28, fpr, "ieee_double"},  {"f10", 64, 25, fpr, "ieee_double"}, {"f11", 64, 29, fpr, "ieee_double"},
+    {"f12", 64, 26, fpr, "ieee_double"}, {"f13", 64, 30, fpr, "ieee_double"}, {"f14", 64, 27, fpr, "ieee_double"},
+    {"f15", 64, 31, fpr, "ieee_double"},
+    {"orig_r2", 64, -1, linux_feature, "int64", Role::none, "system"},
+    {"cr0", 64, 32, system_feature, "int64", Role::none, "system"},   {"cr1", 64, 33, system_feature, "int64", Role::none, "system"},
+    {"cr2", 64, 34, system_feature, "int64", Role::none, "system"},   {"cr3", 64, 35, system_feature, "int64", Role::none, "system"},
+    {"cr4", 64, 36, system_feature, "int64", Role::none, "system"},   {"cr5", 64, 37, system_feature, "int64", Role::none, "system"},
+    {"cr6", 64, 38, system_feature, "int64", Role::none, "system"},   {"cr7", 64, 39, system_feature, "int64", Role::none, "system"},
+    {"cr8", 64, 40, system_feature, "int64", Role::none, "system"},   {"cr9", 64, 41, system_feature, "int64", Role::none, "system"},
+    {"cr10", 64, 42, system_feature, "int64", Role::none, "system"},  {"cr11", 64, 43, system_feature, "int64", Role::none, "system"},
+    {"cr12", 64, 44, system_feature, "int64", Role::none, "system"},  {"cr13", 64, 45, system_feature, "int64", Role::none, "system"},
+    {"cr14", 64, 46, system_feature, "int64", Role::none, "system"},  {"cr15", 64, 47, system_feature, "int64", Role::none, "system"},
+    {"prefix", 32, -1, system_feature, "int32", Role::none, "system"},
+};
+
+// NT_PRSTATUS: pr_reg at 112 is s390_regs (arch/s390/include/uapi/asm/ptrace.h).
+constexpr NoteField prstatus[] = {
+    {"pswm", 112, 8}, {"pswa", 120, 8}, {"r0", 128, 8},  {"r1", 136, 8},  {"r2", 144, 8},  {"r3", 152, 8},  {"r4", 160, 8},
+    {"r5", 168, 8},   {"r6", 176, 8},   {"r7", 184, 8},  {"r8", 192, 8},  {"r9", 200, 8},  {"r10", 208, 8}, {"r11", 216, 8},
+    {"r12", 224, 8},  {"r13", 232, 8},  {"r14", 240, 8}, {"r15", 248, 8},
+    {"acr0", 256, 4},  {"acr1", 260, 4},  {"acr2", 264, 4},  {"acr3", 268, 4},  {"acr4", 272, 4},  {"acr5", 276, 4},
+    {"acr6", 280, 4},  {"acr7", 284, 4},  {"acr8", 288, 4},  {"acr9", 292, 4},  {"acr10", 296, 4}, {"acr11", 300, 4},
+    {"acr12", 304, 4}, {"acr13", 308, 4}, {"acr14", 312, 4}, {"acr15", 316, 4}, {"orig_r2", 320, 8},
+};
+// NT_FPREGSET: s390_fp_regs.
+constexpr NoteField fpregset[] = {
+    {"fpc", 0, 4},  {"f0", 8, 8},   {"f1", 16, 8},  {"f2", 24, 8},   {"f3", 32, 8},   {"f4", 40, 8},   {"f5", 48, 8},   {"f6", 56, 8},   {"f7", 64, 8},
+    {"f8", 72, 8},  {"f9", 80, 8},  {"f10", 88, 8}, {"f11", 96, 8}, {"f12", 104, 8}, {"f13", 112, 8}, {"f14", 120, 8}, {"f15", 128, 8},
+};
+constexpr NoteField control[] = {
+    {"cr0", 0, 8},  {"cr1", 8, 8},  {"cr2", 16, 8},  {"cr3", 24, 8},  {"cr4", 32, 8},   {"cr5", 40, 8},   {"cr6", 48, 8},   {"cr7", 56, 8},
+    {"cr8", 64, 8}, {"cr9", 72, 8}, {"cr10", 80, 8}, {"cr11", 88, 8}, {"cr12", 96, 8}, {"cr13", 104, 8}, {"cr14", 112, 8}, {"cr15", 120, 8},
+};
+constexpr NoteField prefix[] = {{"prefix", 0, 4}};
+// NT_S390_CTRS, NT_S390_PREFIX (include/uapi/linux/elf.h).
+constexpr CpuNote notes[] = {
+    {"CORE", 1, 336, 32, prstatus},
+    {"CORE", 2, 136, -1, fpregset},
+    {"LINUX", 0x304, 128, -1, control},
+    {"LINUX", 0x305, 4, -1, prefix},
+};
+
+// __switch_to() stores r6 to r15 into the frame of its caller (arch/s390/kernel/entry.S).
+constexpr SavedRegister linux_frame[] = {
+    {"r6", "gprs", 0},   {"r7", "gprs", 8},   {"r8", "gprs", 16},  {"r9", "gprs", 24},  {"r10", "gprs", 32},  {"r11", "gprs", 40},
+    {"r12", "gprs", 48}, {"r13", "gprs", 56}, {"r14", "gprs", 64}, {"r15", "gprs", 72}, {"pswa", "gprs", 64},
+};
+constexpr SavedFrame frames[] = {{"linux", "thread.ksp", "stack_frame", linux_frame}};
+
+constexpr std::string_view machines[] = {"s390x", "S390X"};  // the second is QEMU's
+constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
+constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
+constexpr std::uint64_t image_bases[] = {0};  // until v6.10 virtual addresses are physical ones
+
+// Since v6.10 KERNELOFFSET is where the image begins, and no slide.
+constexpr LinuxLayout linux_layout{
+    .image_bases = image_bases,
+    .image_align = 0x1000,  // KASLR's is 16 KiB, but the image may begin at an odd page
+    .root_symbols = root_symbols,
+    .phys_base_key = "KERNELOFFPHYS",
+    .image_base_key = "KERNELOFFSET",
+    .slide_key = "",
+};
+
+}  // namespace
+
+extern const Arch s390x;
+constexpr Arch s390x{
+    .name = "s390x",
+    .gdb_name = "s390:64-bit",
+    .triple = "s390x",
+    .machines = machines,
+    .elf_machine = 22,  // EM_S390
+    .pointer_bytes = 8,
+    .endian = std::endian::big,
+    .page_size = 4096,
+    .paging = paging,
+    .registers = registers,
+    .notes = notes,
+    .frames = frames,
+    .level_names = level_names,
+    .linux_layout = &linux_layout,
+};
+
+}  // namespace kvm::arch
