@@ -142,11 +142,11 @@ TEST_CASE("the reach of an unsigned and of a signed half", "[walk]") {
   FakeMemory memory;
   memory.ram(0, 0x10000);
   constexpr arch::PagingMode one = with_halves(arch::Halves::one_root_unsigned), sign = with_halves(arch::Halves::one_root_signed);
-  auto above = walk(memory, {&one, {0x1000}, {0x1000}, 0, std::endian::big}, {0xffffffff00000000});
+  auto above = walk(memory, PageTable{&one, {0x1000}, {0x1000}, 0, std::endian::big}, {0xffffffff00000000});
   REQUIRE(above);
   CHECK(above->first.raw == 0x400000);
   CHECK(above->last.raw == ~0ull);
-  auto beyond = walk(memory, {&sign, {0x1000}, {0x1000}, 0, std::endian::big}, {0x200000});
+  auto beyond = walk(memory, PageTable{&sign, {0x1000}, {0x1000}, 0, std::endian::big}, {0x200000});
   REQUIRE(beyond);
   CHECK(beyond->first.raw == 0x200000);
   CHECK(beyond->last.raw == 0xffffffffffdfffff);
@@ -158,7 +158,7 @@ TEST_CASE("a mode may say where the frame is", "[walk]") {
   arch::PagingMode odd = with_halves(arch::Halves::one_root_unsigned);
   odd.frame = [](std::uint64_t entry, const arch::Level& level) { return (entry >> 8 << 20) + level.shift; };
   memory.put_number({0x1000}, 0x300 | 1, 4, std::endian::big);  // a page at the upper level
-  auto extent = walk(memory, {&odd, {0x1000}, {0x1000}, 0, std::endian::big}, {0x1234});
+  auto extent = walk(memory, PageTable{&odd, {0x1000}, {0x1000}, 0, std::endian::big}, {0x1234});
   REQUIRE(extent);
   REQUIRE(extent->phys);
   CHECK(extent->phys->raw == 0x300000);  // what lies below the page's size is dropped
