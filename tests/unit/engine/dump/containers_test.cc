@@ -126,7 +126,9 @@ TEST_CASE("a stream that is cut or damaged gives what comes before", "[container
     CHECK(file.read(plain.size() - 10, out) == 0);
     Buffer damaged = stream;
     for (std::size_t i = 0; i < 64; ++i) damaged[stream.size() / 2 + i] ^= 0x5a;
-    CHECK(File::from_source(std::make_unique<SeekableStream>(decoder(file_of(damaged))), "stream").read(0, out) < plain.size());
+    const File broken = File::from_source(std::make_unique<SeekableStream>(decoder(file_of(damaged))), "stream");
+    CHECK(broken.read(0, out) > plain.size() / 4);  // wrong bytes need not be noticed
+    CHECK(std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(plain.size() / 4), plain.begin()));
   }
 }
 
@@ -197,7 +199,7 @@ TEST_CASE("text dumps are told apart", "[containers]") {
   tar.put(257, std::string("ustar"));
   tar.pad_to(2048);
   const Buffer archive = tar.take();
-  CHECK(refusal(archive) == "unsupported: made.dump: is a text dump (textdump(4), what ddb's scripts printed), without the machine's memory; look at it with tar");
+  CHECK(refusal(archive) == "made.dump: is a text dump (textdump(4), what ddb's scripts printed), without the machine's memory; look at it with tar");
   CHECK(refusal(gzipped(archive)).find("is a text dump") != std::string::npos);
   KernelDumpHeaderSpec spec;
   spec.magic = "FreeBSD Text Dump";
