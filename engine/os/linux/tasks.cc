@@ -169,7 +169,8 @@ Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
   for (const arch::SavedFrame& frame : view.arch.frames) {
     if (frame.os != "linux") continue;
     const Record task(view, "task_struct", at);
-    const VirtAddr start = frame.record.empty() ? at : TRY(frame_start(view, frame, TRY(task.pointer(frame.path))));
+    const VirtAddr kept = frame.record.empty() ? at : TRY(task.pointer(frame.path));
+    const VirtAddr start = frame.record.empty() ? at : TRY(frame_start(view, frame, kept));
     const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
     RegisterFile registers(view.arch);
     for (const arch::SavedRegister& reg : frame.regs)
