@@ -120,6 +120,42 @@ Buffer write_minidump(const MinidumpSpec& spec) {
   return image.take();
 }
 
+Buffer write_full_dump(const FullDumpSpec& spec) {
+  Image image(spec.big_endian);
+  const bool wide = spec.bits == 64;
+  const int word = wide ? 8 : 4;
+  const std::size_t header = wide ? 0x40 : 0x34, entry = wide ? 0x38 : 0x20, count = spec.memory.size() + (spec.delta_virt ? 1 : 0);
+  image.put(0, std::string("\x7f") + "ELF");
+  image.put(4, wide ? 2 : 1, 1);
+  image.put(5, spec.big_endian ? 2 : 1, 1);
+  image.put(6, 1, 1);
+  image.put(7, 255, 1);
+  image.put(0x10, 4, 2);
+  image.put(0x12, spec.machine, 2);
+  image.put(wide ? 0x20 : 0x1c, header, word);
+  image.put(wide ? 0x34 : 0x28, header, 2);
+  image.put(wide ? 0x36 : 0x2a, entry, 2);
+  image.put(wide ? 0x38 : 0x2c, count, 2);
+  std::size_t at = header, data = rounded(header + count * entry, 4096);
+  const auto program_header = [&](std::uint32_t type, std::uint64_t offset, std::uint64_t virt, std::uint64_t phys, std::uint64_t size, std::uint64_t align) {
+    image.put(at, type, 4);
+    image.put(at + (wide ? 8 : 4), offset, word);
+    image.put(at + (wide ? 16 : 8), virt, word);
+    image.put(at + (wide ? 24 : 12), phys, word);
+    image.put(at + (wide ? 32 : 16), size, word);
+    image.put(at + (wide ? 40 : 20), size, word);
+    image.put(at + (wide ? 48 : 28), align, word);
+    at += entry;
+  };
+  for (const auto& [address, bytes] : spec.memory) {
+    program_header(1, data, address, spec.is_virtual ? ~0ull : address, bytes.size(), 4096);
+    image.put(data, bytes);
+    data += bytes.size();
+  }
+  if (spec.delta_virt) program_header(0x6fb5d000, 0, spec.delta_virt, spec.delta_phys, 0, 0x200000);
+  return image.take();
+}
+
 Buffer kernel_dump_header(const KernelDumpHeaderSpec& spec) {
   Image image(true);
   image.put(0x000, spec.magic);

@@ -32,6 +32,17 @@ Buffer write_minidump(const MinidumpSpec& spec);
 // Integers in a row, as page tables are.
 Buffer number_row(const std::vector<std::uint64_t>& values, int bytes, bool big_endian = false);
 
+// A full dump, an ELF core as the kernel writes it: no notes, no sections, no version, of no system's ABI.
+struct FullDumpSpec {
+  int bits = 64;
+  bool big_endian = false;
+  std::uint16_t machine = 62;
+  std::map<std::uint64_t, Buffer> memory;  // by physical address, whole pages
+  bool is_virtual = false;                 // Power: the addresses are virtual
+  std::uint64_t delta_virt = 0, delta_phys = 0;  // of the header that says where the kernel lies; no virtual address: no header
+};
+Buffer write_full_dump(const FullDumpSpec& spec);
+
 struct KernelDumpHeaderSpec {
   std::string magic = "FreeBSD Kernel Dump";
   std::string architecture = "amd64";
