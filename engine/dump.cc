@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "engine/cpu_notes.h"
+#include "engine/dump/support/containers.h"
 #include "engine/dump/support/flattened.h"
 
 namespace kvm {
@@ -40,12 +41,20 @@ Result<Dump> open_dump(const std::string& path, std::string_view format, const D
 
 Result<Dump> open_dump(File file, std::string_view format, const DumpOptions& options) {
   std::vector<std::string> remarks;
+  Wrapping wrapping;
+  if (format != "raw") {
+    const auto known = [](const File& f) { return is_flattened(f) || std::ranges::any_of(dump_formats(), [&](const DumpFormat* row) { return row->probe(f); }); };
+    file = TRY(unwrapped(std::move(file), options.key, known, wrapping));
+  }
   const bool flattened = format != "raw" && is_flattened(file);
   if (flattened) file = TRY(unflattened(std::move(file), remarks));
   const DumpFormat* chosen = TRY(choose(file, format));
   Dump dump = TRY(chosen->open(std::move(file), options));
   if (!options.arch) dump.arch = row_in_kernel_order(dump.notes, dump.arch);
   if (flattened) dump.format += ", flattened";
+  for (const std::string& name : wrapping.names) dump.format += ", " + name;
+  if (dump.release.empty()) dump.release = wrapping.release;
+  remarks.insert(remarks.end(), wrapping.remarks.begin(), wrapping.remarks.end());
   dump.remarks.insert(dump.remarks.begin(), remarks.begin(), remarks.end());
   return dump;
 }

@@ -96,6 +96,9 @@ File File::from_source(std::unique_ptr<FileSource> source, std::string path) {
 }
 
 File File::rearranged(std::vector<FilePiece> pieces, Gaps gaps) && {
+  // A view of a part of the file is seen through once more: its one piece says where it lies.
+  if (rearranged_ && !pieces_.empty())
+    for (FilePiece& piece : pieces) piece.stored += pieces_.front().stored;
   pieces_ = std::move(pieces);
   rearranged_ = true;
   gaps_ = gaps;

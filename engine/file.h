@@ -43,7 +43,7 @@ class File {
   static File from_bytes(std::vector<std::uint8_t> bytes, std::string name);
   // `path` is for people.  Nothing can be viewed of such a file, only read.
   static File from_source(std::unique_ptr<FileSource> source, std::string path);
-  // The same file seen through `pieces`, which are sorted by offset, do not overlap and lie inside the file.
+  // The same file seen through `pieces`: sorted by offset, disjoint, inside the file.  Of a view of one piece there can be another.
   File rearranged(std::vector<FilePiece> pieces, Gaps gaps = Gaps::absent) &&;
 
   File(File&&) noexcept;

@@ -14,6 +14,7 @@ function posix(name) { return name ~ /^(sys\/.*|unistd|fcntl|dlfcn|elf|netinet\/
 # Libraries that have one home each.
 function library(name) {
   if (name ~ /^llvm/) return FILENAME ~ /^engine\/symbols\/dwarf[^\/]*\.cc$/ ? "" : "LLVM only in engine/symbols/dwarf*.cc"
+  if (name ~ /^openssl\//) return FILENAME == "engine/dump/support/decipher.cc" ? "" : "OpenSSL only in engine/dump/support/decipher.cc"
   if (name ~ /debuginfod/) return FILENAME == "engine/symbols/debuginfod.cc" ? "" : "debuginfod only in engine/symbols/debuginfod.cc"
   if (name ~ /^boost\/asio/) return FILENAME == "stub/server.cc" ? "" : "Asio only in stub/server.cc"
   if (name ~ /^boost\/json/) return layer == "stub" ? "" : "Boost.JSON only in stub/"

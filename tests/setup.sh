@@ -3,7 +3,7 @@ set -euo pipefail
 
 build_packages="g++ git cmake ninja-build ccache pkg-config llvm-19-dev liblldb-19-dev libedit-dev libcurl4-openssl-dev ca-certificates
   libboost1.81-dev catch2 libcli11-dev libfmt-dev libexpected-dev
-  libdeflate-dev zlib1g-dev liblzo2-dev libsnappy-dev libzstd-dev libdebuginfod-dev"
+  libdeflate-dev libssl-dev zlib1g-dev liblzo2-dev libsnappy-dev libzstd-dev libdebuginfod-dev"
 run_packages="gdb gdb-multiarch lldb-19 python3 python3-lldb-19"
 corpus_packages="qemu-system-x86 busybox-static cpio gcc libc6-dev makedumpfile kexec-tools xz-utils zstd"
 test_packages="clang-19 llvm-19 libclang-rt-19-dev debuginfod pahole binutils elfutils crash python3-drgn libkdumpfile-dev python3-libkdumpfile

@@ -134,6 +134,23 @@ void add_load(const ProgramHeader& p, const File& file, std::vector<Segment>& se
   if (p.vaddr != 0 && p.vaddr != p.paddr && p.vaddr != no_address) dump.segments.push_back({{p.vaddr}, {p.paddr}, size});
 }
 
+// FreeBSD's kernels on Power may write virtual addresses alone (sys/kern/kern_dump.c, cb_dumphdr): those then stand for the
+// physical ones too.
+bool has_no_physical(const std::vector<ProgramHeader>& table) {
+  const auto first = std::ranges::find(table, pt_load, &ProgramHeader::type);
+  return first != table.end() && first->paddr == no_address;
+}
+
+void make_virtual_physical(std::vector<ProgramHeader>& table, Dump& dump) {
+  for (ProgramHeader& p : table) {
+    const std::uint64_t size = std::max(p.memory_size, p.stored_size);
+    if (p.type != pt_load || size == 0 || p.vaddr > ~(size - 1)) continue;
+    p.paddr = p.vaddr;
+    dump.kernel_map.push_back({{p.vaddr}, {p.vaddr + (size - 1)}, Linear{{p.vaddr}}, "dump segment"});
+  }
+  dump.remarks.push_back("memory is stored by virtual address: physical addresses are not known, and shown equal to virtual ones");
+}
+
 bool probe(const File& file) {
   std::uint8_t head[sizeof magic];
   return file.read(0, head) == sizeof head && std::memcmp(head, magic, sizeof magic) == 0;
@@ -142,10 +159,12 @@ bool probe(const File& file) {
 Result<Dump> open(File file, const DumpOptions& options) {
   const Header h = TRY(read_header(file));
   if (h.type != et_core) return not_a_core(file, h);
-  const auto table = TRY(read_table(file, h));
+  auto table = TRY(read_table(file, h));
 
   Dump dump;
   dump.format = fmt::format("ELF core, {}-bit", h.layout.word * 8);
+  if (TRY(number(file, 7, 1, h.order)) == osabi_standalone) dump.system = "ELF standalone";
+  if (!dump.system.empty() && has_no_physical(table)) make_virtual_physical(table, dump);
   std::vector<Segment> segments;
   std::uint64_t cut = 0;
   for (const ProgramHeader& p : table) {
@@ -159,7 +178,6 @@ Result<Dump> open(File file, const DumpOptions& options) {
     return fail(Errc::bad_data, fmt::format("{}: no PT_LOAD segment with a physical address among {} program headers",
                                             file.path(), table.size()));
   dump.vmcoreinfo = vmcoreinfo_text(dump.notes);
-  if (TRY(number(file, 7, 1, h.order)) == osabi_standalone) dump.system = "ELF standalone";
   dump.arch = options.arch ? options.arch : arch_of(h);
   if (!dump.arch) dump.remarks.push_back(fmt::format("processor: e_machine {} is not one that Inquest knows", h.machine));
   if (cut)

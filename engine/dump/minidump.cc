@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "engine/dump.h"
@@ -117,10 +118,31 @@ const arch::PagingMode* mode_of(const Header& h, const arch::Arch* arch, std::ui
 std::optional<Mapping> direct_map(const Header& h) {
   const std::uint64_t base = h[h.machine->dmapbase], end = h[h.machine->dmapend];
   if (end <= base) return std::nullopt;
-  return Mapping{{base}, {end - 1}, Linear{{h[h.machine->dmapphys]}}, "direct map"};
+  return Mapping{{base}, {h.machine->last_inclusive ? end : end - 1}, Linear{{h[h.machine->dmapphys]}}, "direct map"};
+}
+
+// The entries are a whole table, of either kind, for the addresses from kernbase to kernend.
+Result<Mapping> whole_table(const File& file, const Header& h, const PhysicalMemory& entries) {
+  const MinidumpMachine& m = *h.machine;
+  const char* const name = reinterpret_cast<const char*>(h.raw.data() + m.mmu_name.at);
+  const std::string_view mmu(name, std::find(name, name + m.mmu_name.bytes, '\0') - name);
+  const VirtAddr base{h[m.kernbase]}, end{h[m.kernend]}, last = end > base ? end : VirtAddr{~std::uint64_t{0}};
+  if (mmu.find(m.tree->mmu_name) != mmu.npos) {
+    const arch::Level& root = m.tree->mode->levels.front();
+    const std::uint64_t wanted = std::uint64_t{m.tree->mode->entry_bytes} << root.bits, reach = (std::uint64_t{1} << (root.shift + root.bits)) - 1;
+    if (h.entries_size < wanted)
+      return fail(Errc::bad_data, fmt::format("{}: a root table of {:#x} bytes, expected {:#x}", file.path(), h.entries_size, wanted));
+    const VirtAddr first{base.raw & ~reach};
+    return Mapping{base, std::min(last, first + reach), EntryArray{{m.tree->mode, {}, {}, 0, std::endian::big}, 0, &entries, first}, "page tables"};
+  }
+  const std::uint64_t groups = h.entries_size / 128;
+  if (!std::has_single_bit(groups))
+    return fail(Errc::bad_data, fmt::format("{}: a hashed page table ({}) of {:#x} bytes, expected a power of two", file.path(), mmu, h.entries_size));
+  return Mapping{base, last, HashedTable{&entries, groups, m.hashed_segment}, "hashed page table"};
 }
 
 Result<std::optional<Mapping>> page_map(const File& file, const Header& h, const arch::Arch* arch, const PhysicalMemory& entries) {
+  if (h.machine->mmu_name.bytes) return TRY(whole_table(file, h, entries));
   const std::uint8_t entry_bytes = h[h.machine->large_entries] ? 8 : h.machine->entry_bytes;
   const arch::PagingMode* mode = mode_of(h, arch, entry_bytes);
   if (!mode) return fail(Errc::unsupported, fmt::format("{}: the page tables of this minidump's processor are not known", file.path()));
@@ -134,11 +156,13 @@ Result<std::optional<Mapping>> page_map(const File& file, const Header& h, const
   return Mapping{{base}, {last}, EntryArray{{mode, {}, {}, 0, h.order}, depth, &entries, {base}}, "page map"};
 }
 
-Result<std::vector<Mapping>> mappings_of(const File& file, const Header& h, const arch::Arch* arch, const PhysicalMemory& entries) {
+std::vector<Mapping> mappings_of(const File& file, const Header& h, const arch::Arch* arch, const PhysicalMemory& entries, std::vector<std::string>& remarks) {
   std::vector<Mapping> all;
   for (const MinidumpWindow& window : h.machine->windows) all.push_back({window.first, window.last, Linear{{0}}, "unmapped segment"});
   const auto direct = direct_map(h);
-  const auto mapped = TRY(page_map(file, h, arch, entries));
+  const auto found = page_map(file, h, arch, entries);
+  if (!found) remarks.push_back("of kernel memory only the direct map can be read: " + to_string(found.error()));
+  const std::optional<Mapping> mapped = found ? *found : std::nullopt;
   if (direct && !h.machine->map_first) all.push_back(*direct);
   if (mapped) all.push_back(*mapped);
   if (direct && h.machine->map_first) all.push_back(*direct);
@@ -172,7 +196,7 @@ Result<Dump> open(File file, const DumpOptions& options) {
   const std::uint64_t pages_at = layout.pages_at, file_size = file.size();
   auto memory = std::make_unique<MinidumpMemory>(std::move(file), std::move(layout));
   remark_cut(*memory, pages_at, h.bitmap_size, file_size, dump);
-  dump.kernel_map = TRY(mappings_of(memory->file(), h, dump.arch, memory->entries()));
+  dump.kernel_map = mappings_of(memory->file(), h, dump.arch, memory->entries(), dump.remarks);
   dump.memory = std::move(memory);
   return dump;
 }

@@ -37,6 +37,20 @@ constexpr MinidumpWindow mips64_windows[] = {
     {{xkphys + 6 * attribute}, {xkphys + 6 * attribute + reach}}, {{xkphys + 7 * attribute}, {xkphys + 7 * attribute + reach}},
 };
 
+// Power, radix (Power ISA 3.0B, book III, 5.7.10.2): big-endian entries, 52 bits in four levels as FreeBSD's kernel has them
+// (sys/powerpc/aim/mmu_radix.c); a directory's entry has more address bits than a page's.
+constexpr Match power_valid{1ull << 63, 1ull << 63}, power_table{1ull << 62, 0}, power_page{3ull << 62, 3ull << 62};
+constexpr Level radix_levels[] = {{39, 13, power_valid, power_table}, {30, 9, power_valid, power_table}, {21, 9, power_valid, power_table}, {12, 9, power_page, never}};
+constexpr PagingMode radix{"radix", 8, 52, Halves::one_root_unsigned, 0, 0, radix_levels, {{{0x2, 0x2}}, {{0x1, 0x1}}, {{0x8, 0}}}, {},
+                           [](std::uint64_t entry, const Level&) { return entry & (power_table(entry) ? 0x00ff'ffff'ffff'ff00 : 0x00ff'ffff'ffff'f000); }};
+constexpr MinidumpTree radix_tree{"radix", &radix};
+
+// The kernel's numbering of segments (sys/powerpc/include/slb.h, KERNEL_VSID): scattered over 36 bits, with another bit on top.
+constexpr std::uint64_t kernel_segment(std::uint64_t effective) {
+  constexpr std::uint64_t kernel_bit = 1ull << 36;
+  return ((effective << 8 | effective >> 28) * 0x13bb & (kernel_bit - 1)) | kernel_bit;
+}
+
 constexpr MinidumpMachine machines[] = {
     {.name = "FreeBSD/amd64", .elf_machine = em_x86_64, .pointer_bytes = 8, .newest = 3, .numbers_at = 0x18,
      .available_version = 3, .kernbase = {0x28, 8}, .dmapbase = {0x30, 8}, .dmapend = {0x38, 8}, .available_size = {0x40, 4}, .directory_version = 2},
@@ -50,6 +64,10 @@ constexpr MinidumpMachine machines[] = {
     {.name = "FreeBSD/riscv", .elf_machine = em_riscv, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x18,
      .kernbase = {0x28, 8}, .dmapphys = {0x30, 8}, .dmapbase = {0x38, 8}, .dmapend = {0x40, 8}, .available_size = {0x48, 4},
      .map_first = false, .fallback = &riscv},
+    {.name = "FreeBSD/powerpc64", .elf_machine = em_ppc64, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x40,
+     .kernbase = {0x50, 8}, .dmapbase = {0x60, 8}, .dmapend = {0x68, 8}, .available_size = {0x88, 4}, .kernend = {0x58, 8},
+     .mmu_name = {0x20, 32}, .kernel_start = {0x78, 8}, .link_start = 0x100100, .map_first = false, .last_inclusive = true,
+     .tree = &radix_tree, .hashed_segment = kernel_segment},
     // The bitmap was of 32-bit words until version 2 made it of longs (sys/mips/mips/minidump_machdep.c).
     {.name = "FreeBSD/mips", .elf_machine = em_mips, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x18,
      .kernbase = {0x28, 8}, .available_size = {0x40, 4}, .old_bitmap_word = 4, .windows = mips64_windows, .fallback = &mips64},
