@@ -20,7 +20,8 @@ KernelParts parts_of(const FakeKernel& kernel, bool with_os = true) {
   parts.map.build_id = FakeKernel::build_id;
   parts.symbols = std::make_unique<testing::FakeSymbols>(kernel.symbols);
   parts.types = std::make_unique<testing::FakeTypes>(kernel.types);
-  if (with_os) parts.os = os_kinds()[0]->open;
+  for (const OsKind* kind : os_kinds())
+    if (with_os && kind->name == "linux") parts.os = kind->open;
   return parts;
 }
 

@@ -8,7 +8,7 @@ using Catch::Matchers::Contains;
 
 TEST_CASE("A raw image is read only when asked for") {
   const Buffer bytes = join(page_of(0), page_of(1));
-  CHECK(refusal(bytes) == "made.dump: not a crash dump that Inquest knows (tried elf, kdump, lime; raw only with --format raw)");
+  CHECK(refusal(bytes) == "made.dump: not a crash dump that Inquest knows (tried elf, kdump, lime, minidump; raw only with --format raw)");
   const Dump dump = opened(bytes, "raw");
   CHECK(bytes_at(dump, 0x1000) == page_of(1));
   CHECK(error_at(dump, 0x2000) == Errc::not_in_dump);
@@ -17,7 +17,7 @@ TEST_CASE("A raw image is read only when asked for") {
 }
 
 TEST_CASE("An unknown format's name is refused with those there are") {
-  CHECK_THAT(refusal(page_of(0), "zip"), Contains("'zip'") && Contains("elf, kdump, lime, raw"));
+  CHECK_THAT(refusal(page_of(0), "zip"), Contains("'zip'") && Contains("elf, kdump, lime, minidump, raw"));
 }
 
 TEST_CASE("LiME ranges, in any order") {
