@@ -16,7 +16,9 @@ from lib import FOREIGN, Dump, Skip, differ, lacks, text
 # From the panic to the entry of the system call, by architecture.
 PANIC = ["panic", "sysrq_handle_crash", "__handle_sysrq", "write_sysrq_trigger", "vfs_write", "ksys_write"]
 ENTRY = {"arm64": ["el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
-         "i386": ["do_fast_syscall_32", "entry_SYSENTER_32"]}
+         "i386": ["do_fast_syscall_32", "entry_SYSENTER_32"],
+         "ppc64el": ["system_call_exception"],
+         "s390x": ["__do_syscall", "system_call"]}
 # What drgn 0.0.22 and libkdumpfile 0.5 read.
 PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile"}
 

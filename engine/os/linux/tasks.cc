@@ -120,7 +120,9 @@ class Collector {
   std::string first_damage_;
 };
 
-Result<VirtAddr> frame_start(const KernelView& view, const arch::SavedFrame& frame, VirtAddr stack) {
+Result<VirtAddr> frame_start(const KernelView& view, const arch::SavedFrame& frame, const Record& task) {
+  if (frame.record.empty()) return task.address();
+  const VirtAddr stack = TRY(task.pointer(frame.path));
   if (!frame.below_caller) return stack;
   const VirtAddr caller = TRY(view.pointer_at(stack));
   return VirtAddr{caller.raw - TRY(view.types.size_of(frame.record))};
@@ -169,7 +171,7 @@ Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
   for (const arch::SavedFrame& frame : view.arch.frames) {
     if (frame.os != "linux") continue;
     const Record task(view, "task_struct", at);
-    const VirtAddr start = frame.record.empty() ? at : TRY(frame_start(view, frame, TRY(task.pointer(frame.path))));
+    const VirtAddr start = TRY(frame_start(view, frame, task));
     const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
     RegisterFile registers(view.arch);
     for (const arch::SavedRegister& reg : frame.regs)
