@@ -144,6 +144,18 @@ struct InterruptFrame {
   std::span<const SavedRegister> regs;
   std::string_view partial;                 // the first member of what the processor itself saves: from here on
   std::string_view call_prefix;             // of the names of code that saves it on a system call
+  // Without ORC: functions in assembly, which debug information does not describe.  Those that call on with the record so far above
+  // the stack pointer; which distance it is, the frame of a switched-out task tells where `switch_gap` is not 0: that is what lies
+  // there below SavedFrame's record.
+  struct Depth {
+    std::uint16_t switch_gap, record_at;
+  };
+  std::span<const Depth> depths = {};
+  std::span<const std::string_view> functions = {};
+  std::span<const std::string_view> outermost = {};  // those behind which the kernel has no frame
+  // A record with these bits set in a register is a user's, where addresses do not tell.
+  std::string_view user_register = {};
+  std::uint64_t user_bits = 0;
 };
 
 // Facts that a Linux kernel of this processor hard-wires, and the names under which it tells the rest.  The image lies at a

@@ -71,7 +71,7 @@ inline constexpr PagingMode paging[] = {
     hash("hash-4k", 46, hash_4k, 0xc000'0000'0000'0000, linear_4k),
 };
 
-// DWARF: 64-bit ELF V2 ABI Specification, Power Architecture, table 2.20.
+// DWARF: 64-bit ELF V2 ABI Specification, Power Architecture, table 2.20.  It numbers no pc; 200 is nothing there.
 inline constexpr std::string_view core = "org.gnu.gdb.power.core", linux_feature = "org.gnu.gdb.power.linux",
                                   system_feature = "org.inquest.power.system";
 inline constexpr Register registers[] = {
@@ -82,7 +82,7 @@ inline constexpr Register registers[] = {
     {"r17", 64, 17, core}, {"r18", 64, 18, core}, {"r19", 64, 19, core}, {"r20", 64, 20, core}, {"r21", 64, 21, core},
     {"r22", 64, 22, core}, {"r23", 64, 23, core}, {"r24", 64, 24, core}, {"r25", 64, 25, core}, {"r26", 64, 26, core},
     {"r27", 64, 27, core}, {"r28", 64, 28, core}, {"r29", 64, 29, core}, {"r30", 64, 30, core}, {"r31", 64, 31, core},
-    {"pc", 64, -1, core, "code_ptr", Role::pc}, {"msr", 64, -1, core, "uint64", Role::flags},
+    {"pc", 64, 200, core, "code_ptr", Role::pc}, {"msr", 64, -1, core, "uint64", Role::flags},
     {"cr", 32, -1, core, "uint32"}, {"lr", 64, 65, core, "code_ptr", Role::ra}, {"ctr", 64, 66, core, "uint64"},
     {"xer", 32, 76, core, "uint32"},
     {"orig_r3", 64, -1, linux_feature, "int", Role::none, "system"}, {"trap", 64, -1, linux_feature, "int", Role::none, "system"},
@@ -110,6 +110,30 @@ inline constexpr SavedRegister linux_frame[] = {
 };
 inline constexpr SavedFrame frames[] = {{"linux", "thread.ksp", "pt_regs", linux_frame, true, 0, true}};
 
+inline constexpr SavedRegister pt_regs[] = {
+    {"pc", "nip"}, {"lr", "link"}, {"ctr", "ctr"},
+    {"r0", "gpr", 0},    {"r1", "gpr", 8},    {"r2", "gpr", 16},   {"r3", "gpr", 24},   {"r4", "gpr", 32},   {"r5", "gpr", 40},
+    {"r6", "gpr", 48},   {"r7", "gpr", 56},   {"r8", "gpr", 64},   {"r9", "gpr", 72},   {"r10", "gpr", 80},  {"r11", "gpr", 88},
+    {"r12", "gpr", 96},  {"r13", "gpr", 104}, {"r14", "gpr", 112}, {"r15", "gpr", 120}, {"r16", "gpr", 128}, {"r17", "gpr", 136},
+    {"r18", "gpr", 144}, {"r19", "gpr", 152}, {"r20", "gpr", 160}, {"r21", "gpr", 168}, {"r22", "gpr", 176}, {"r23", "gpr", 184},
+    {"r24", "gpr", 192}, {"r25", "gpr", 200}, {"r26", "gpr", 208}, {"r27", "gpr", 216}, {"r28", "gpr", 224}, {"r29", "gpr", 232},
+    {"r30", "gpr", 240}, {"r31", "gpr", 248},
+};
+// STACK_FRAME_OVERHEAD, for switched-out tasks and interrupts alike; little-endian since v6.2 STACK_FRAME_MIN_SIZE, and 16 more.
+inline constexpr InterruptFrame::Depth depths[] = {{112, 112}, {32, 48}};
+inline constexpr std::string_view entry_code[] = {
+    "system_call_common", "system_call_vectored_common", "system_call_vectored_sigill",
+    // Of arch/powerpc/kernel/exceptions-64s.S.
+    "system_reset_common", "machine_check_common", "data_access_common", "data_access_slb_common", "instruction_access_common",
+    "instruction_access_slb_common", "hardware_interrupt_common", "alignment_common", "program_check_common", "fp_unavailable_common",
+    "decrementer_common", "doorbell_super_common", "trap_0b_common", "single_step_common", "h_data_storage_common",
+    "h_instr_storage_common", "emulation_assist_common", "hmi_exception_common", "h_doorbell_common", "h_virt_irq_common",
+    "performance_monitor_common", "altivec_unavailable_common", "vsx_unavailable_common", "facility_unavailable_common",
+    "h_facility_unavailable_common", "instruction_breakpoint_common", "altivec_assist_common", "soft_nmi_common",
+};
+inline constexpr std::string_view outermost[] = {"ret_from_fork", "ret_from_fork_scv", "ret_from_kernel_thread", "ret_from_kernel_user_thread",
+                                                 "start_here_common", "start_secondary_prolog"};
+
 inline constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "PGD"};
 inline constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
 inline constexpr std::string_view index_bits[] = {"__pte_index_size", "__pmd_index_size", "__pud_index_size", "__pgd_index_size"};
@@ -120,6 +144,7 @@ inline constexpr LinuxLayout linux_layout{
     .image_align = 0x1'0000,
     .root_symbols = root_symbols,
     .index_bits_symbols = index_bits,
+    .interrupt_frame = {.record = "pt_regs", .regs = pt_regs, .call_prefix = "system_call", .depths = depths, .functions = entry_code, .outermost = outermost},
 };
 
 }  // namespace kvm::arch::power

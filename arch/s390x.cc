@@ -119,6 +119,26 @@ constexpr SavedRegister linux_frame[] = {
 };
 constexpr SavedFrame frames[] = {{"linux", "thread.ksp", "stack_frame", linux_frame}};
 
+// The record lies above a stack_frame.  Problem state (PSW bit 15) tells user code, whose addresses may be kernel code's too.
+constexpr SavedRegister pt_regs[] = {
+    {"pswm", "psw.mask"},  {"pswa", "psw.addr"},  {"r0", "gprs", 0},     {"r1", "gprs", 8},     {"r2", "gprs", 16},   {"r3", "gprs", 24},
+    {"r4", "gprs", 32},    {"r5", "gprs", 40},    {"r6", "gprs", 48},    {"r7", "gprs", 56},    {"r8", "gprs", 64},   {"r9", "gprs", 72},
+    {"r10", "gprs", 80},   {"r11", "gprs", 88},   {"r12", "gprs", 96},   {"r13", "gprs", 104},  {"r14", "gprs", 112}, {"r15", "gprs", 120},
+};
+constexpr InterruptFrame::Depth depths[] = {{0, 160}};
+constexpr std::string_view entry_code[] = {"system_call", "pgm_check_handler", "ext_int_handler", "io_int_handler", "mcck_int_handler"};
+constexpr std::string_view outermost[] = {"ret_from_fork", "restart_int_handler"};
+constexpr InterruptFrame interrupt_frame{
+    .record = "pt_regs",
+    .regs = pt_regs,
+    .call_prefix = "system_call",
+    .depths = depths,
+    .functions = entry_code,
+    .outermost = outermost,
+    .user_register = "pswm",
+    .user_bits = 1ull << 48,
+};
+
 constexpr std::string_view machines[] = {"s390x", "S390X"};  // the second is QEMU's
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
 constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
@@ -132,6 +152,7 @@ constexpr LinuxLayout linux_layout{
     .phys_base_key = "KERNELOFFPHYS",
     .image_base_key = "KERNELOFFSET",
     .slide_key = "",
+    .interrupt_frame = interrupt_frame,
 };
 
 }  // namespace

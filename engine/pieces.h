@@ -31,6 +31,7 @@ struct UnwindRow {
     call,               // the return address lies below the cfa, the caller's stack pointer is the cfa
     interrupt,          // all registers are saved at Pieces::interrupt_frame's places from the cfa
     interrupt_partial,  // those that the processor saves, at Pieces::interrupt_partial's
+    elsewhere,          // not in these rows: other files describe the code
   };
   enum class Cfa : std::uint8_t {
     offset,         // register + offset
@@ -55,6 +56,12 @@ struct SavedAt {
   std::int64_t offset;    // of its place, from the cfa
 };
 
+// How an interrupt frame of user code looks where kernel code may have the same addresses: it is the outermost.
+struct UserSign {
+  std::int64_t offset = 0;  // of a word, from the cfa
+  std::uint64_t bits = 0;   // set in it; 0: addresses tell
+};
+
 // The kernel image, or a module.
 struct Piece {
   std::string name;            // of the module; empty: the kernel image
@@ -67,6 +74,7 @@ struct Piece {
 struct Pieces {
   std::vector<Piece> pieces;           // the kernel image first
   std::vector<SavedAt> interrupt_frame, interrupt_partial;
+  UserSign user_sign;
   std::vector<PieceVariable> variables;  // whose type is known but not said by the BTF; it may not have that type at all
   std::vector<std::string> remarks;    // what is missing and what that costs, one line each
   std::vector<std::unique_ptr<Symbols>> names;  // keeps the symbols' names

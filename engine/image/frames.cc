@@ -15,7 +15,9 @@ enum : std::uint8_t {
   cfa_advance_loc = 0x40, cfa_offset = 0x80,  // with the operand in the low six bits
   cfa_advance_loc1 = 0x02, cfa_advance_loc2 = 0x03, cfa_advance_loc4 = 0x04, cfa_offset_extended = 0x05, cfa_undefined = 0x07,
   cfa_same_value = 0x08, cfa_def_cfa = 0x0c, cfa_def_cfa_expression = 0x0f, cfa_expression = 0x10, cfa_offset_extended_sf = 0x11,
-  op_deref = 0x06, op_consts = 0x11, op_plus = 0x22, op_breg0 = 0x70, op_bregx = 0x92,
+  cfa_val_expression = 0x16,
+  op_deref = 0x06, op_constu = 0x10, op_consts = 0x11, op_dup = 0x12, op_drop = 0x13, op_and = 0x1a, op_plus = 0x22, op_plus_uconst = 0x23,
+  op_bra = 0x28, op_skip = 0x2f, op_lit0 = 0x30, op_breg0 = 0x70, op_bregx = 0x92,
 };
 
 class Writer {
@@ -82,6 +84,7 @@ class FrameTable {
   void set_cfa(const UnwindRow& row);
   void set_fp(const UnwindRow& row);
   void saved_at(unsigned reg, std::int64_t offset);
+  void pc_unless_users(std::int64_t offset);
   UnwindRow initial(UnwindRow::Kind kind) const;  // what holds at the start of each FDE of a kind
 
   const arch::Arch& arch_;
@@ -132,7 +135,36 @@ void FrameTable::write_cie_rules(UnwindRow::Kind kind) {
   }
   rule(cfa_same_value, fp_);
   if (kind == call) return saved_at(pc_, -word_);
-  for (const SavedAt& place : saved) saved_at(place.reg, place.offset);
+  for (const SavedAt& place : saved) {
+    if (place.reg == pc_ && pieces_.user_sign.bits) pc_unless_users(place.offset);
+    else saved_at(place.reg, place.offset);
+  }
+}
+
+// 0, where debuggers stop, behind a frame of user code.  The expression begins with the cfa on the stack.
+void FrameTable::pc_unless_users(std::int64_t offset) {
+  std::vector<std::uint8_t> kernel, bytes;
+  Writer pc(kernel, arch_.endian), expression(bytes, arch_.endian);
+  pc.byte(op_plus_uconst);
+  pc.uleb(static_cast<std::uint64_t>(offset));
+  pc.byte(op_deref);
+  pc.byte(op_skip);
+  pc.number(2, 2);  // over what follows
+  expression.byte(op_dup);
+  expression.byte(op_plus_uconst);
+  expression.uleb(static_cast<std::uint64_t>(pieces_.user_sign.offset));
+  expression.byte(op_deref);
+  expression.byte(op_constu);
+  expression.uleb(pieces_.user_sign.bits);
+  expression.byte(op_and);
+  expression.byte(op_bra);
+  expression.number(kernel.size(), 2);
+  bytes.insert(bytes.end(), kernel.begin(), kernel.end());
+  expression.byte(op_drop);
+  expression.byte(op_lit0);
+  out_.byte(cfa_val_expression);
+  out_.uleb(pc_);
+  out_.block(bytes);
 }
 
 UnwindRow FrameTable::initial(UnwindRow::Kind kind) const {
@@ -251,6 +283,10 @@ void FrameTable::add(const Piece& piece) {
     while (last < rows.size() && last - first < most_rows && rows[last].kind == head.kind && rows[last].breaks_order() == head.breaks_order() &&
            rows[last].address - rows[last - 1].address <= farthest && !starts_symbol(rows[last]))
       ++last;
+    if (head.kind == UnwindRow::Kind::elsewhere) {
+      first = last;
+      continue;
+    }
     const std::size_t cie = cie_for(head), start = open_fde(cie, head.address, last < rows.size() ? rows[last].address : end_of_code(piece));
     UnwindRow before = initial(head.kind);
     for (std::size_t i = first; i < last; before = rows[i++]) {
@@ -281,7 +317,7 @@ std::vector<std::uint8_t> make_debug_frame(const arch::Arch& arch, const Pieces&
   if (std::ranges::all_of(pieces.pieces, [](const Piece& piece) { return piece.unwind.empty(); })) return out;
   FrameTable table(arch, pieces, out);
   for (const Piece& piece : pieces.pieces) table.add(piece);
-  table.add_user_code();
+  if (!pieces.user_sign.bits) table.add_user_code();
   return out;
 }
 

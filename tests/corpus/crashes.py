@@ -63,9 +63,9 @@ CRASHES = {crash.name: crash for crash in [
   Crash("non-pae", kernels=("i386-6.1",), cpu="pentium3", dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
   Crash("pae", kernels=("i386-6.1-pae",), dumps=("vmcoreinfo.elf", "vmcoreinfo.kdump")),
   # QEMU has no VMCOREINFO for these two.
-  Crash("s390", kernels=("s390x-6.1",), cpu="max", note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
-  Crash("radix", kernels=("ppc64el-6.1",), cpu="power9", memory=1024, note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
-  Crash("hash", kernels=("ppc64el-6.1",), cpu="power8", memory=1024, note=False, dumps=("nonote.elf",)),
+  Crash("nonote-s390", kernels=("s390x-6.1",), cpu="max", note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
+  Crash("nonote-radix", kernels=("ppc64el-6.1",), cpu="power9", memory=1024, note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
+  Crash("nonote-hash", kernels=("ppc64el-6.1",), cpu="power8", memory=1024, note=False, dumps=("nonote.elf",)),
   Crash("pae-nonote", kernels=("i386-6.1-pae",), note=False, dumps=("nonote.elf",)),
 ]}
 
@@ -110,7 +110,7 @@ def dump_by_qemu(platform, crash, arguments, folder, work):
     arguments += ["-device", "vmcoreinfo"]
   with Machine(platform, work, arguments) as machine:
     # Its last line: the log in memory is then complete, and the other CPUs have stopped.
-    machine.wait_for_console(platform.last_words, 300)
+    machine.wait_for_console(platform.last_words, 900)  # machines may be busy
     stop_at_rest(machine, platform)
     for name in crash.dumps:
       path = os.path.join(folder, name)

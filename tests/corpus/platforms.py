@@ -29,10 +29,10 @@ PLATFORMS = {
   "i386": Platform("qemu-system-i386", "qemu-system-x86", "ttyS0", "i686-linux-gnu-gcc",
                    ("gcc-i686-linux-gnu", "libc6-dev-i386-cross"), modules=("libcrc32c", "loop", "dummy", "qemu_fw_cfg"),
                    debug_port=True),
-  # pseries: 64 KB pages; power9 has radix tables, power8 hashes.
+  # 64 KB pages.  Programs are moved from the usual 0x10000000, where the process `registers` has its page.
   "ppc64el": Platform("qemu-system-ppc64", "qemu-system-ppc", "hvc0", "powerpc64le-linux-gnu-gcc",
                       ("gcc-powerpc64le-linux-gnu", "libc6-dev-ppc64el-cross"), machine=("-M", "pseries", "-vga", "none"),
-                      image="vmlinux"),
+                      flags=("-Wl,-Ttext-segment=0x30000000",), image="vmlinux"),
   # panic() ends in a disabled wait before it says its last words elsewhere.
   "s390x": Platform("qemu-system-s390x", "qemu-system-misc", "ttysclp0", "s390x-linux-gnu-gcc",
                     ("gcc-s390x-linux-gnu", "libc6-dev-s390x-cross"), machine=("-M", "s390-ccw-virtio"),

@@ -36,9 +36,12 @@ def sleeping(crash):
     rcu_preempt (rcu_sched) wakes by itself whatever these say: with the panic it was seen in another place.
     """
     before, after, stacks = crash.stat_lines("stat"), crash.stat_lines("stat2"), crash.per_task("stack")
+    # On Power the kernel begins with a word of the stack that nothing has written lately (arch_stack_walk()).
+    stale = 1 if crash.kernel.startswith("ppc64") else 0
     for tid, task in crash.stat("stat2").items():
-        if task.state != "R" and task.name not in (b"rcu_preempt", b"rcu_sched") and after[tid] == before.get(tid) and truth(stacks.get(tid, [])):
-            yield tid, truth(stacks[tid])
+        stack = truth(stacks.get(tid, [])[stale:])
+        if task.state != "R" and task.name not in (b"rcu_preempt", b"rcu_sched") and after[tid] == before.get(tid) and stack:
+            yield tid, stack
 
 
 def check_sleeping(crash, session):

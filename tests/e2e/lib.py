@@ -16,7 +16,9 @@ CRASHES = {"6.1": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec", "m
            "6.12": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec"]}
 # Other processors: their checks are in foreign.py.
 FOREIGN = {"arm64-6.1": ["qemu", "nonote"], "arm64-6.12": ["qemu", "nonote-48"], "arm64-6.12-16k": ["qemu", "nonote-48"],
-           "i386-6.1": ["non-pae"], "i386-6.1-pae": ["pae", "pae-nonote"]}
+           "i386-6.1": ["non-pae"], "i386-6.1-pae": ["pae", "pae-nonote"],
+           "ppc64el-6.1": ["nonote-radix", "nonote-hash"], "s390x-6.1": ["nonote-s390"]}
+MACHINES = {"ppc64el": "ppc64le", "s390x": "s390x"}  # of raw images; the others' are x86_64
 DAMAGED = ("incomplete.kdump", "truncated.elf", "truncated.kdump")
 
 
@@ -123,7 +125,7 @@ class Dump:
         self.damaged = name in DAMAGED
         self.options = []
         if name == "raw.img":
-            self.options = ["--format", "raw", "--arch", "x86_64"]
+            self.options = ["--format", "raw", "--arch", MACHINES.get(crash.kernel.split("-")[0], "x86_64")]
         if self.name.startswith("split-1"):
             for part in ("split-2", "split-3"):
                 self.options += ["--part", str(crash.folder / self.name.replace("split-1", part))]

@@ -232,7 +232,8 @@ std::vector<UnwindRow> rows_of(Result<Unwind> unwind, const std::string& whose, 
 // A system call's frame is left like any other: nothing of user code hangs on its pc being exact, and debuggers hide the name
 // of a frame behind which the caller was interrupted.
 std::vector<UnwindRow> kernel_unwind(const KernelView& view, const Symbols& symbols, std::vector<std::string>& remarks) {
-  if (!has_orc(view)) return {};
+  if (!view.arch.linux_layout) return {};
+  if (!has_orc(view)) return entry_code(view, symbols);
   std::vector<UnwindRow> rows = rows_of(read_kernel(view), "the kernel", remarks);
   const std::string_view entry = view.arch.linux_layout->interrupt_frame.call_prefix;
   for (UnwindRow& row : rows) {
@@ -287,15 +288,16 @@ void add_rows_of_cpus(const KernelView& view, const Symbols& symbols, const std:
 void add_interrupt_places(const KernelView& view, Pieces& pieces) {
   if (!view.arch.linux_layout || view.arch.linux_layout->interrupt_frame.regs.empty()) return;
   const arch::InterruptFrame& frame = view.arch.linux_layout->interrupt_frame;
-  const auto first = view.types.member(frame.record, frame.partial);
+  const auto first = frame.partial.empty() ? Member{.offset = ~std::uint64_t{0}} : view.types.member(frame.record, frame.partial);
   if (!first) return;
   for (const arch::SavedRegister& saved : frame.regs) {
     const auto member = view.types.member(frame.record, saved.member);
     const auto index = register_index(view.arch, saved.reg);
     if (!member || !index || view.arch.registers[*index].dwarf < 0) continue;
     const auto number = static_cast<std::uint8_t>(view.arch.registers[*index].dwarf);
-    const auto offset = static_cast<std::int64_t>(member->offset);
+    const auto offset = static_cast<std::int64_t>(member->offset) + saved.word_at;
     pieces.interrupt_frame.push_back({number, offset});
+    if (saved.reg == frame.user_register) pieces.user_sign = {offset, frame.user_bits};
     if (member->offset >= first->offset) pieces.interrupt_partial.push_back({number, offset - static_cast<std::int64_t>(first->offset)});
   }
 }

@@ -8,6 +8,8 @@ namespace kvm::os_linux {
 // Rows by address.  What cannot be read is missing, and a remark says so; a processor without ORC has no rows.
 // `symbols` are the kernel's: they tell the code that is entered from user mode only.
 std::vector<UnwindRow> kernel_unwind(const KernelView& view, const Symbols& symbols, std::vector<std::string>& remarks);
+// For kernels without ORC: the code where interrupts and system calls come in, alone (arch::InterruptFrame).
+std::vector<UnwindRow> entry_code(const KernelView& view, const Symbols& symbols);
 std::vector<UnwindRow> module_unwind(const KernelView& view, const Module& module, std::vector<std::string>& remarks);
 
 // Some functions have no rows (STACK_FRAME_NON_STANDARD: the one that saves the registers for kdump is among them).  Where a

@@ -57,3 +57,20 @@ TEST_CASE("foreign, short and empty notes say nothing", "[cpu_notes]") {
   kernel.notes[0].desc.resize(328);
   CHECK(cpu_states(kernel.notes, x86_64()).size() == 1);
 }
+
+TEST_CASE("numbers in a note are in the writer's order; the kernel's is what a register shows", "[cpu_notes]") {
+  const arch::Arch* big = arch::find("ppc64");
+  const arch::Arch* little = arch::find("ppc64le");
+  REQUIRE((big && little));
+  Note note{"CORE", 1, std::vector<std::uint8_t>(504), std::endian::big};
+  note.desc[112 + 8 * 32 + 7] = 0x78;   // nip, word 32 of pt_regs
+  note.desc[112 + 8 * 33 + 0] = 0x80;   // msr, word 33: SF ...
+  CHECK(cpu_states({note}, *big)[0].registers.get("pc") == 0x78u);
+  CHECK(cpu_states({note}, *little)[0].registers.get("pc") == 0x78u);
+  CHECK(row_in_kernel_order({note}, little) == big);
+  note.desc[112 + 8 * 33 + 7] = 0x01;   // ... and LE
+  CHECK(row_in_kernel_order({note}, big) == little);
+  CHECK(row_in_kernel_order({}, big) == big);
+  CHECK(row_in_kernel_order({note}, &x86_64()) == &x86_64());
+  CHECK(row_in_kernel_order({note}, nullptr) == nullptr);
+}

@@ -173,3 +173,15 @@ TEST_CASE("an entry of which only half is there is lost", "[walk]") {
   REQUIRE(!extent);
   CHECK(extent.error().code == Errc::lost);
 }
+
+TEST_CASE("the first entry of a root may tell its mode", "[walk]") {
+  const arch::Arch& s390 = *arch::find("s390x");
+  FakeMemory memory;
+  memory.put_number({0x4000}, 0x24, 8, std::endian::big);  // an invalid entry of a region-third table
+  for (const arch::PagingMode& mode : s390.paging) {
+    INFO(mode.name);
+    CHECK(fits_root(memory, {&mode, {0x4000}, {0x4000}, 0, std::endian::big}) == (mode.name == "3-level"));
+    CHECK(!fits_root(memory, {&mode, {0x80000}, {0x80000}, 0, std::endian::big}));  // not there
+  }
+  CHECK(fits_root(memory, {&arch::find("x86_64")->paging[0], {0x80000}, {0x80000}, 0, std::endian::little}));
+}

@@ -136,3 +136,25 @@ TEST_CASE("Frame entries are cut where symbols begin") {
 TEST_CASE("Rows that are far apart are cut too") {
   CHECK(entries(frames({call(0x1000, 8), call(0x1'0000'2000, 16)})).size() == 5);
 }
+
+TEST_CASE("Rows of code that other files describe are left out") {
+  UnwindRow other = call(0x1010, 0);
+  other.kind = Kind::elsewhere;
+  const auto made = entries(frames({call(0x1000, 8), other, call(0x2000, 8)}));
+  REQUIRE(made.size() == 5);  // a CIE and two FDEs; both for user code
+  CHECK(Bytes_(made[1].bytes.begin() + 12, made[1].bytes.begin() + 14) == Bytes_{0x10, 0});
+}
+
+TEST_CASE("A user's frame ends a backtrace where its addresses may be kernel code's") {
+  Pieces pieces;
+  pieces.interrupt_frame = {{6, 32}, {16, 128}};
+  pieces.user_sign = {136, 3};
+  UnwindRow row = call(0x2000, 0);
+  row.kind = Kind::interrupt;
+  pieces.pieces.emplace_back().unwind = {row};
+  const auto made = entries(make_debug_frame(amd64(), pieces));
+  REQUIRE(made.size() == 2);  // nothing about user code
+  // r16: dup, the word at cfa + 136, and 3: when not zero over 7 bytes to drop, 0; else the word at cfa + 128, and over 2 bytes.
+  const Bytes_ expected{0x16, 16, 20, 0x12, 0x23, 0x88, 1, 0x06, 0x10, 3, 0x1a, 0x28, 7, 0, 0x23, 0x80, 1, 0x06, 0x2f, 2, 0, 0x13, 0x30};
+  CHECK(std::ranges::search(made[0].bytes, expected).begin() != made[0].bytes.end());
+}

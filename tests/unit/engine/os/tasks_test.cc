@@ -366,3 +366,57 @@ TEST_CASE("registers of a task that is switched out", "[linux][tasks]") {
   kernel.types.remove("inactive_task_frame");
   CHECK(!os_linux::saved_registers(view, task));
 }
+
+namespace {
+
+// A machine of another kind: what it has is seen at its physical address.
+struct OtherKernel {
+  explicit OtherKernel(std::string_view name) : arch(*arch::find(name)) { memory.ram(0, 0x10000); }
+  void put(std::uint64_t at, std::uint64_t value) { memory.put_number({at}, value, 8, arch.endian); }
+
+  const arch::Arch& arch;
+  kvm::testing::FakeMemory memory;
+  kvm::testing::FakeTypes types;
+  kvm::testing::FakeSymbols symbols;
+  AddressSpace space{memory, {{{0}, {~std::uint64_t{0}}, Linear{{0}}, "everything"}}};
+  KernelView view{arch, space, symbols, types};
+};
+
+}  // namespace
+
+TEST_CASE("a switched-out task of s390: r6 to r15 in an array of its caller's frame", "[linux][tasks]") {
+  OtherKernel kernel("s390x");
+  kernel.types.define("task_struct", 0x200, "stack 0x10 *; thread.ksp 0x100 *");
+  kernel.types.define("stack_frame", 160, "gprs 72 a80; back_chain 152 u8");  // arch/s390/include/asm/stacktrace.h
+  kernel.put(0x1010, 0x4000);
+  kernel.put(0x1100, 0x5000);
+  for (std::uint64_t i = 0; i < 10; ++i) kernel.put(0x5000 + 72 + 8 * i, 0x600 + i);
+  auto registers = os_linux::saved_registers(kernel.view, {0x1000});
+  REQUIRE(registers);
+  CHECK(registers->get("r6") == 0x600u);
+  CHECK(registers->get("r13") == 0x607u);
+  CHECK(registers->get("r14") == 0x608u);
+  CHECK(registers->get("pswa") == 0x608u);
+  CHECK(registers->get("r15") == 0x609u);
+  CHECK(!registers->get("r5"));
+}
+
+TEST_CASE("a switched-out task of Power: pt_regs below its caller's frame", "[linux][tasks]") {
+  OtherKernel kernel("ppc64le");
+  kernel.types.define("task_struct", 0x200, "stack 0x10 *; thread.ksp 0x100 *");
+  kernel.types.define("pt_regs", 0x180, "gpr 0 a256; nip 256 u8; ccr 304 u8");  // arch/powerpc/include/asm/ptrace.h
+  kernel.put(0x1010, 0x4000);
+  kernel.put(0x1100, 0x5000);
+  kernel.put(0x5000, 0x5200);  // the back chain
+  for (std::uint64_t i = 0; i < 32; ++i) kernel.put(0x5080 + 8 * i, 0x700 + i);
+  kernel.put(0x5080 + 256, 0xc000000000123456);
+  auto registers = os_linux::saved_registers(kernel.view, {0x1000});
+  REQUIRE(registers);
+  CHECK(registers->get("r1") == 0x5200u);
+  CHECK(registers->get("r14") == 0x70eu);
+  CHECK(registers->get("r31") == 0x71fu);
+  CHECK(registers->get("pc") == 0xc000000000123456u);
+  CHECK(!registers->get("r13"));
+  kernel.put(0x1100, 0x8'0000);  // nowhere
+  CHECK(!os_linux::saved_registers(kernel.view, {0x1000}));
+}

@@ -1,0 +1,63 @@
+// Call-frame information of the code where interrupts and system calls come in, for kernels without ORC.  A vmlinux describes its
+// compiled functions itself, but not these.
+#include <algorithm>
+
+#include "engine/os/linux/orc.h"
+#include "engine/registers.h"
+
+namespace kvm::os_linux {
+namespace {
+
+// What lies below the record in the frame of kthreadd, which always sleeps.
+std::optional<std::uint64_t> switch_gap(const KernelView& view) {
+  const auto at = view.address_of("kthreadd_task");
+  const auto task = at ? view.pointer_at(*at) : fail(Errc::not_found);
+  for (const arch::SavedFrame& frame : view.arch.frames) {
+    if (!task || frame.os != "linux" || !frame.below_caller) continue;
+    const auto stack = Record(view, "task_struct", *task).pointer(frame.path);
+    const auto caller = stack ? view.pointer_at(*stack) : fail(Errc::not_found);
+    const auto size = view.types.size_of(frame.record);
+    if (caller && size) return *caller - *stack - *size;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint16_t> record_at(const KernelView& view, const arch::InterruptFrame& frame) {
+  for (const arch::InterruptFrame::Depth& depth : frame.depths)
+    if (depth.switch_gap == 0 || switch_gap(view) == depth.switch_gap) return depth.record_at;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<UnwindRow> entry_code(const KernelView& view, const Symbols& symbols) {
+  std::vector<UnwindRow> rows;
+  const arch::InterruptFrame& frame = view.arch.linux_layout->interrupt_frame;
+  const auto add = [&](std::string_view name, UnwindRow row) {
+    const auto function = symbols.find(name);
+    if (!function || !function->size) return;
+    row.address = function->address;
+    rows.push_back(row);
+    rows.push_back({.address = function->address + function->size, .kind = UnwindRow::Kind::elsewhere});
+  };
+  for (std::string_view name : frame.outermost) add(name, {.kind = UnwindRow::Kind::end});
+  const auto depth = record_at(view, frame);
+  const auto sp = register_index(view.arch, arch::Role::sp);
+  for (std::string_view name : frame.functions) {
+    if (!depth || !sp) break;
+    UnwindRow row{.kind = UnwindRow::Kind::interrupt, .interrupted = !name.starts_with(frame.call_prefix)};
+    row.cfa_register = static_cast<std::uint8_t>(view.arch.registers[*sp].dwarf);
+    row.cfa_offset = static_cast<std::int16_t>(*depth);
+    add(name, row);
+  }
+  // Where one function ends, another may begin.
+  std::ranges::sort(rows, {}, [](const UnwindRow& row) { return std::pair(row.address, row.kind != UnwindRow::Kind::elsewhere); });
+  std::vector<UnwindRow> kept;
+  for (const UnwindRow& row : rows) {
+    if (!kept.empty() && kept.back().address == row.address) kept.pop_back();
+    kept.push_back(row);
+  }
+  return kept;
+}
+
+}  // namespace kvm::os_linux

@@ -1,0 +1,89 @@
+// Frames of the code where interrupts and system calls come in, on processors whose kernels have no ORC.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+#include "engine/os/linux/orc.h"
+#include "tests/support/fake_memory.h"
+#include "tests/support/fake_symbols.h"
+
+using namespace kvm;
+using Kind = UnwindRow::Kind;
+
+namespace {
+
+struct Machine {
+  explicit Machine(std::string_view name) : arch(*arch::find(name)) { memory.ram(0, 0x10000); }
+  void put(std::uint64_t at, std::uint64_t value) { memory.put_number({at}, value, 8, arch.endian); }
+  std::vector<UnwindRow> rows() const { return os_linux::entry_code(view, symbols); }
+
+  const arch::Arch& arch;
+  kvm::testing::FakeMemory memory;
+  kvm::testing::FakeTypes types;
+  kvm::testing::FakeSymbols symbols;
+  AddressSpace space{memory, {{{0}, {~std::uint64_t{0}}, Linear{{0}}, "everything"}}};
+  KernelView view{arch, space, symbols, types};
+};
+
+const UnwindRow* row_at(const std::vector<UnwindRow>& rows, std::uint64_t address) {
+  const auto next = std::ranges::upper_bound(rows, VirtAddr{address}, {}, &UnwindRow::address);
+  return next == rows.begin() ? nullptr : &*std::prev(next);
+}
+
+}  // namespace
+
+TEST_CASE("s390's entry code: 160 bytes above the stack pointer, and other code is not described", "[linux][unwind]") {
+  Machine machine("s390x");
+  machine.symbols.add("system_call", {0x2000}, 0x80, 'T');
+  machine.symbols.add("ret_from_fork", {0x2080}, 0x40, 'T');
+  machine.symbols.add("io_int_handler", {0x3000}, 0x100, 'T');
+  const auto rows = machine.rows();
+  REQUIRE(row_at(rows, 0x2010));
+  CHECK(row_at(rows, 0x2010)->kind == Kind::interrupt);
+  CHECK(row_at(rows, 0x2010)->cfa_register == 15);
+  CHECK(row_at(rows, 0x2010)->cfa_offset == 160);
+  CHECK(!row_at(rows, 0x2010)->interrupted);  // a call
+  CHECK(row_at(rows, 0x2080)->kind == Kind::end);
+  CHECK(row_at(rows, 0x20c0)->kind == Kind::elsewhere);
+  CHECK(row_at(rows, 0x30ff)->kind == Kind::interrupt);
+  CHECK(row_at(rows, 0x30ff)->interrupted);
+  CHECK(row_at(rows, 0x3100)->kind == Kind::elsewhere);
+}
+
+TEST_CASE("Power's entry code: a switched-out task's frame tells the distance", "[linux][unwind]") {
+  // STACK_FRAME_OVERHEAD; since v6.2 little-endian kernels have 32 below a task's registers and 48 below an interrupt's.
+  for (const auto& [gap, distance] : {std::pair{112, 112}, std::pair{32, 48}, std::pair{64, 0}}) {
+    Machine machine("ppc64le");
+    machine.types.define("task_struct", 0x200, "thread.ksp 0x100 *");
+    machine.types.define("pt_regs", 0x180, "nip 256 u8");
+    machine.symbols.add("kthreadd_task", {0x1000});
+    machine.put(0x1000, 0x1100);
+    machine.put(0x1200, 0x4000);  // its stack pointer
+    machine.put(0x4000, 0x4000 + static_cast<std::uint64_t>(gap) + 0x180);
+    machine.symbols.add("hardware_interrupt_common", {0x2000}, 0x80, 'T');
+    machine.symbols.add("ret_from_fork", {0x2100}, 0x40, 'T');
+    const auto rows = machine.rows();
+    CHECK(row_at(rows, 0x2100)->kind == Kind::end);
+    if (distance == 0) {
+      CHECK(!row_at(rows, 0x2000));  // a layout that nobody knows
+      continue;
+    }
+    REQUIRE(row_at(rows, 0x2000));
+    CHECK(row_at(rows, 0x2000)->kind == Kind::interrupt);
+    CHECK(row_at(rows, 0x2000)->cfa_register == 1);
+    CHECK(row_at(rows, 0x2000)->cfa_offset == distance);
+  }
+}
+
+TEST_CASE("where s390's interrupts save registers, and how a user's frame looks", "[linux][unwind]") {
+  Machine machine("s390x");
+  machine.types.define("pt_regs", 0x100, "psw.mask 8 u8; psw.addr 16 u8; gprs 24 a128");  // arch/s390/include/asm/ptrace.h
+  Pieces pieces;
+  os_linux::add_interrupt_places(machine.view, pieces);
+  const auto at = [&](unsigned reg) { return std::ranges::find(pieces.interrupt_frame, reg, &SavedAt::reg)->offset; };
+  CHECK(at(65) == 16);        // the PSW's address
+  CHECK(at(15) == 24 + 120);  // r15
+  CHECK(pieces.interrupt_partial.empty());
+  CHECK(pieces.user_sign.offset == 8);
+  CHECK(pieces.user_sign.bits == 0x0001'0000'0000'0000);  // problem state
+}
