@@ -46,7 +46,8 @@ struct UnwindRow {
   Saved fp = Saved::unchanged;
   bool interrupted = false;  // the caller was stopped at its pc, it made no call
   // The caller may be on another stack.  Debuggers take a stack that goes the wrong way for damage, but not behind interrupts.
-  bool breaks_order() const { return interrupted || cfa == Cfa::word_offset; }
+  bool breaks_order() const { return known() && (interrupted || cfa == Cfa::word_offset); }
+  bool known() const { return kind != Kind::unknown && kind != Kind::end && kind != Kind::elsewhere; }
   std::uint8_t cfa_register = 0;
   std::int16_t cfa_offset = 0, fp_offset = 0;
 };

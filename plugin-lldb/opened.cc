@@ -13,7 +13,8 @@ namespace kvm::plugin {
 namespace {
 
 struct Opened {
-  explicit Opened(Kernel opened, rsp::ThreadChoice threads) : kernel(std::move(opened)), shared(kernel, {.threads = threads}) {}
+  explicit Opened(Kernel opened, rsp::ThreadChoice threads)
+      : kernel(std::move(opened)), shared(kernel, {.threads = threads, .image_only = kernel.vmlinux().empty()}) {}
 
   const Kernel kernel;
   const rsp::Shared shared;
@@ -100,8 +101,9 @@ Result<void> run(Opened& opened, const std::string& command, lldb::SBCommandRetu
   return fail(Errc::io, command + ": " + text);
 }
 
-Result<void> make_target(Opened& opened) {
-  const std::string file = rsp::kernel_for_lldb(opened.kernel);
+Result<void> make_target(Opened& opened, lldb::SBCommandReturnObject& result) {
+  const auto [file, remarks] = rsp::kernel_for_lldb(opened.kernel);
+  for (const std::string& remark : remarks) result.AppendWarning(remark.c_str());
   const std::string triple = std::string(opened.kernel.arch().triple) + "-unknown-none";
   lldb::SBError error;
   opened.target = opened.debugger.CreateTarget(file.c_str(), file.empty() ? triple.c_str() : nullptr, nullptr, false, error);
@@ -122,7 +124,7 @@ void load_modules(Opened& opened) {
 // The slide comes with the protocol (qProcessInfo, qOffsets).  Modules are placed first, so that the first stop is shown with all
 // names.
 Result<void> show(Opened& opened, lldb::SBCommandReturnObject& result) {
-  TRY(make_target(opened));
+  TRY(make_target(opened, result));
   // C has no dynamic types, and looking for them reads memory for each pointer that is shown.
   TRY(run(opened, "settings set target.prefer-dynamic-value no-dynamic-values", result));
   load_modules(opened);

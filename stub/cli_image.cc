@@ -1,13 +1,11 @@
 // `inquest image`: writes the file that debuggers get when there is no vmlinux.
 #include <fmt/format.h>
 
-#include "engine/image/cache.h"
 #include "stub/cli.h"
+#include "stub/image_file.h"
 
 namespace kvm::cli {
 namespace {
-
-constexpr const char* producer = "inquest " INQUEST_VERSION;
 
 struct Request {
   Opening opening;
@@ -18,7 +16,7 @@ int run(const Request& request) {
   auto kernel = open(request.opening);
   if (!kernel) return complain(kernel.error());
   if (!kernel->os_missing().empty()) return complain(request.opening.dump + ": " + kernel->os_missing());
-  auto image = kernel_image(*kernel, producer, {});
+  auto image = rsp::image_of(*kernel, {});
   if (!image) return complain(image.error());
   for (const std::string& remark : image->remarks) fmt::print(stderr, "inquest: note: {}\n", remark);
   const Bytes bytes = image->file.view(0);
@@ -33,7 +31,7 @@ int run(const Request& request) {
 }  // namespace
 
 Result<rsp::MadeFile> make_image_file(const Kernel& kernel) {
-  auto image = kernel_image(kernel, producer, user_image_cache());
+  auto image = rsp::image_of(kernel);
   if (!image) {
     complain(image.error());
     return tl::unexpected(image.error());
@@ -43,7 +41,7 @@ Result<rsp::MadeFile> make_image_file(const Kernel& kernel) {
 }
 
 Result<rsp::MadeFile> make_unwind_file(const Kernel& kernel) {
-  auto image = TRY(unwind_image(kernel, producer, user_image_cache()));
+  auto image = TRY(rsp::unwind_of(kernel));
   return rsp::MadeFile{std::move(image.file), image.path};
 }
 

@@ -48,6 +48,7 @@ int run(Request& request) {
   print_remarks(*kernel);
   rsp::Settings settings{.threads = threads_of(request.threads)};
   settings.image = make_image_file;
+  settings.image_only = request.opening.no_vmlinux;
   settings.unwind = make_unwind_file;
   settings.keep = keep_file;
   if (request.server.stdio) settings.client_folder = folder_of_gdb();

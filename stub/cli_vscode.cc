@@ -58,7 +58,7 @@ object cdt(const std::string& name, const std::vector<std::string>& arguments, c
 // Brings an lldb of its own, which takes no plugin: it wants `inquest serve` to run, and knows no modules.
 object codelldb(const std::string& name, const Kernel& kernel) {
   return {{"type", "lldb"}, {"request", "launch"}, {"name", name + " (CodeLLDB, after: inquest serve)"},
-          {"targetCreateCommands", strings({"target create " + rsp::lldb_word(rsp::kernel_for_lldb(kernel))})},
+          {"targetCreateCommands", strings({"target create " + rsp::lldb_word(rsp::kernel_for_lldb(kernel).path)})},
           {"processCreateCommands", strings({"gdb-remote 127.0.0.1:1234"})}};
 }
 

@@ -28,10 +28,10 @@ Reply enable_error_strings(State& s, Args) {
 
 Reply host_info(State& s, Args) { return machine_fields(s.kernel().arch()); }
 
-// The build id lets lldb check the user's vmlinux, or find one; the slide is KASLR's.
+// The build id lets lldb check the user's vmlinux, or find one; the slide is KASLR's.  It complains when it finds none.
 Reply process_info(State& s, Args) {
   std::string reply = fmt::format("pid:{:x};{}ostype:none;", s.dialect().pid, machine_fields(s.kernel().arch()));
-  if (const std::string& id = s.kernel().build_id(); !id.empty())
+  if (const std::string& id = s.kernel().build_id(); !id.empty() && !s.shared.settings.image_only)
     reply += fmt::format("main-binary-uuid:{};main-binary-slide:{:x};", id, s.kernel().map().slide);
   return reply;
 }

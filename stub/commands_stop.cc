@@ -3,6 +3,7 @@
 // a stop for "trace" or a plain signal; only the reason "exception" makes it stay.
 #include <fmt/format.h>
 
+#include "engine/signatures.h"
 #include "stub/handlers.h"
 #include "stub/report_text.h"
 
@@ -69,6 +70,7 @@ std::string thread_json(const Session::State& s, std::size_t index) {
   std::uint8_t stack[stack_size];
   const auto sp = registers.get(arch::Role::sp);
   const auto got = sp ? s.kernel().read(VirtAddr{*sp}, {stack, stack_size - *sp % stack_size}) : Result<std::size_t>(0);
+  if (got) remove_signatures(s.kernel(), {*sp}, {stack, *got});
   if (got && *got) text += fmt::format(",\"memory\":[{{\"address\":{},\"bytes\":\"{}\"}}]", *sp, hex(as_text({stack, *got})));
   return text + '}';
 }

@@ -13,6 +13,7 @@ struct Dialect {
   bool binary_upload = false;          // is told of the packet `x`; lldb 19 takes the feature for another format than it speaks
   std::string_view binary_mark = "b";  // stands before the bytes in answers to `x`
   bool empty_read = false;             // asks for nothing at 0 to learn whether we know the packet `x`
+  bool slide_by_id = false;            // knows the vmlinux by its build id, and moves any other file if told a slide: an image, say
   bool segment_offset = false;         // is told where the image's first segment is; else the slide of text, data and bss
   enum class Stop : std::uint8_t { brief, full, with_lists };
   Stop stop = Stop::full;              // what a stop reply says: full has name, registers, reason; the lists are of threads
@@ -27,7 +28,7 @@ struct Dialect {
 inline constexpr Dialect dialects[] = {
     {},
     {.binary_upload = true, .segment_offset = true, .stop = Dialect::Stop::brief, .error_text = true},
-    {.users = Users::lldb, .pid = 0x10000000, .multiprocess = false, .binary_mark = "", .empty_read = true,
+    {.users = Users::lldb, .pid = 0x10000000, .multiprocess = false, .binary_mark = "", .empty_read = true, .slide_by_id = true,
      .stop = Dialect::Stop::with_lists, .actions = "vCont;c;C;s;S", .resume_text = true, .kill_reply = true, .detach_ends = true},
 };
 

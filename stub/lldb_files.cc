@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "engine/symbols/cold_ranges.h"
+#include "stub/image_file.h"
 
 namespace kvm::rsp {
 namespace {
@@ -121,11 +122,17 @@ bool prepared_for_lldb(const std::string& path) {
   return !elf || is_copy(place_of_copy(*elf), *elf) || cold_ranges(*elf).empty();
 }
 
-std::string kernel_for_lldb(const Kernel& kernel) { return kernel.vmlinux().empty() ? std::string() : usable(kernel.vmlinux()); }
+LldbKernel kernel_for_lldb(const Kernel& kernel) {
+  if (!kernel.vmlinux().empty()) return {usable(kernel.vmlinux()), {}};
+  if (!kernel.os_missing().empty()) return {};  // a remark of the kernel's says so
+  auto image = image_on_disk(kernel);
+  if (!image) return {{}, {to_string(image.error())}};
+  return {std::move(image->path), std::move(image->remarks)};
+}
 
 std::vector<LldbModule> modules_for_lldb(const Kernel& kernel) {
   std::vector<LldbModule> files;
-  if (const auto& modules = kernel.modules())
+  if (const auto& modules = kernel.modules(); modules && !kernel.vmlinux().empty())
     for (const Module& module : *modules)
       if (const std::string path = kernel.module_file(module); !path.empty()) files.push_back({usable(path), module.sections});
   return files;

@@ -13,14 +13,18 @@ Result<std::string> file_for_lldb(const std::string& path);
 // Whether file_for_lldb() will take no time.
 bool prepared_for_lldb(const std::string& path);
 
-// The kernel's debug file; empty: there is none.  What cannot be copied is taken as it is.
-std::string kernel_for_lldb(const Kernel& kernel);
+struct LldbKernel {
+  std::string path;                  // empty: there is nothing
+  std::vector<std::string> remarks;  // what it lacks
+};
+// The kernel's debug file, or the image made of the dump.  What cannot be copied is taken as it is.
+LldbKernel kernel_for_lldb(const Kernel& kernel);
 
 struct LldbModule {
   std::string path;
   std::vector<ModuleSection> sections;  // at run time
 };
-// The modules for which a file was found.
+// The modules for which a file was found.  The image has them inside.
 std::vector<LldbModule> modules_for_lldb(const Kernel& kernel);
 
 // A word as lldb's command line reads it back.

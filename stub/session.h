@@ -24,6 +24,7 @@ struct Settings {
   ThreadChoice threads = ThreadChoice::all;
   std::size_t packet_size = 0x20000;  // payload bytes, as told to the client
   MakeFile image;   // served as the kernel's file when there is no vmlinux; null: none
+  bool image_only = false;  // no client has a vmlinux; lldb need not look for one
   MakeFile unwind;  // served beside a vmlinux: frames that it does not describe; null: none
   // Keeps bytes in a file of this machine and tells its path, empty when it cannot; null: keep nothing.
   std::function<std::string(const std::string& name, Bytes)> keep;

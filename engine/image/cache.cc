@@ -110,7 +110,7 @@ void strip(Pieces& pieces) {
 Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& producer, const ImageCache& cache, bool unwind_only) {
   // Not the kernel's build id: debuggers keep indexes by it, and would take the vmlinux's for the image's.
   const std::string id = kernel.build_id().substr(0, kernel_digits), key = key_of(kernel, producer, unwind_only);
-  const std::string name = key + (unwind_only ? ".unwind" : ".vmlinux");
+  const std::string name = key + (unwind_only ? ".unwind" : "/vmlinux");  // lldb shows file names
   if (const std::string path = cache.folder + "/" + name; !key.empty() && !cache.folder.empty())
     if (auto file = find(path, id)) return KernelImage{std::move(*file), path, {}};
   Pieces pieces = TRY(kernel.os().pieces());

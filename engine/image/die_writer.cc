@@ -117,10 +117,10 @@ void DieWriter::definition(NodeId homed) {
   write_queue();
 }
 
-void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange code, bool global, CodeRange signal_frame) {
+void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange code, bool global, bool signal_frame) {
   constexpr std::uint8_t inlined = 1;  // DW_INL_inlined
   const auto abstract = static_cast<std::uint32_t>(out_.info.size() - unit_start_);
-  if (signal_frame.size != 0) {
+  if (signal_frame) {
     begin(Shape::inline_subprogram, has_name);
     name(function_name);
     out_.info.u8(inlined);
@@ -128,14 +128,14 @@ void DieWriter::function(std::uint32_t function_name, NodeId type, CodeRange cod
   const Node& prototype = types_[type];
   const Reference result = type != 0 ? refer(prototype.target, true) : Reference{0, false, 0};
   const bool has_parameters = type != 0 && types_.references(prototype) > 1;
-  begin(Shape::subprogram, has_name | result.extra | (global ? is_external : 0U) | (has_parameters || signal_frame.size != 0 ? has_children : 0U));
+  begin(Shape::subprogram, has_name | result.extra | (global ? is_external : 0U) | (has_parameters || signal_frame ? has_children : 0U));
   name(function_name);
   out_.info.word(code.first.raw, word_);
   out_.info.u32(static_cast<std::uint32_t>(code.size));
   reference(result);
-  if (signal_frame.size != 0) call_of_itself(abstract, signal_frame);
+  if (signal_frame) call_of_itself(abstract, code);
   if (has_parameters) parameters(prototype);
-  else if (signal_frame.size != 0) children_end();
+  else if (signal_frame) children_end();
   write_queue();
 }
 

@@ -26,7 +26,7 @@ class DieWriter {
   void definition(NodeId homed);
   // Debuggers show a signal frame as nothing but that (gdb: "<signal handler called>"); as the code that has one is an inlined
   // call of the function itself, its name is shown as well.  `prototype` 0: not told.
-  void function(std::uint32_t name, NodeId prototype, CodeRange code, bool global, CodeRange signal_frame);
+  void function(std::uint32_t name, NodeId prototype, CodeRange code, bool global, bool signal_frame);
   void variable(std::uint32_t name, NodeId type, VirtAddr address, bool global);
 
   struct Sections {

@@ -1,6 +1,7 @@
-// One common information entry (CIE) per kind of frame tells what holds for all of its rows; a frame description entry (FDE)
-// covers a run of rows of one kind.  Runs are cut where symbols begin: a debugger executes an FDE from its start to reach a row.
-//  Registers that a call may change are `undefined` in calls, since the kernel's tables do not follow them.
+// One common information entry (CIE) per kind of frame tells what holds where it begins; a frame description entry (FDE) covers
+// a function, from symbol to symbol, whatever kinds of frames are in it: lldb knows one FDE of a function and counts from the
+// function's start (19.1, DWARFCallFrameInfo::GetFirstFDEEntryInRange), and all execute an FDE from its start to reach a row.
+// Registers that a call may change are `undefined` in calls, since the kernel's tables do not follow them.
 #include "engine/image/frames.h"
 
 #include <algorithm>
@@ -15,7 +16,7 @@ enum : std::uint8_t {
   cfa_advance_loc = 0x40, cfa_offset = 0x80,  // with the operand in the low six bits
   cfa_advance_loc1 = 0x02, cfa_advance_loc2 = 0x03, cfa_advance_loc4 = 0x04, cfa_offset_extended = 0x05, cfa_undefined = 0x07,
   cfa_same_value = 0x08, cfa_def_cfa = 0x0c, cfa_def_cfa_expression = 0x0f, cfa_expression = 0x10, cfa_offset_extended_sf = 0x11,
-  cfa_val_expression = 0x16,
+  cfa_val_offset = 0x14, cfa_val_expression = 0x16,
   op_deref = 0x06, op_constu = 0x10, op_consts = 0x11, op_dup = 0x12, op_drop = 0x13, op_and = 0x1a, op_plus = 0x22, op_plus_uconst = 0x23,
   op_bra = 0x28, op_skip = 0x2f, op_lit0 = 0x30, op_breg0 = 0x70, op_bregx = 0x92,
 };
@@ -71,20 +72,24 @@ class FrameTable {
  private:
   struct Cie {
     UnwindRow::Kind kind;
-    bool breaks_order;
+    bool signal_frame;
     std::size_t at;
   };
+  using Rows = std::span<const UnwindRow>;
 
-  std::size_t cie_for(const UnwindRow& row);
-  void write_cie_rules(UnwindRow::Kind kind);
-  std::size_t open_fde(std::size_t cie, VirtAddr first, VirtAddr end);
+  Cie cie_for(UnwindRow::Kind kind, bool signal_frame);
+  void rules(UnwindRow::Kind kind);
+  void rule(std::uint8_t code, unsigned reg);
+  std::size_t open_fde(const Cie& cie, VirtAddr first, VirtAddr end);
   void close(std::size_t start);
+  void fde(Rows rows, VirtAddr first, VirtAddr end);
   void advance(std::uint64_t distance);
-  void row(const UnwindRow& row, const UnwindRow& before);
+  void row(const UnwindRow& row, UnwindRow& known, bool& lost);
   void set_cfa(const UnwindRow& row);
   void set_fp(const UnwindRow& row);
   void saved_at(unsigned reg, std::int64_t offset);
   void pc_unless_users(std::int64_t offset);
+  const std::vector<SavedAt>& saved_by(UnwindRow::Kind kind) const;
   UnwindRow initial(UnwindRow::Kind kind) const;  // what holds at the start of each FDE of a kind
 
   const arch::Arch& arch_;
@@ -92,6 +97,7 @@ class FrameTable {
   Writer out_;
   std::uint8_t word_;
   unsigned pc_ = 0, sp_ = 0, fp_ = 0;
+  std::vector<SavedAt> saved_by_call_, saved_by_none_;
   std::vector<Cie> cies_;
 };
 
@@ -102,7 +108,7 @@ unsigned number_of(const arch::Arch& arch, arch::Role role) {
 
 FrameTable::FrameTable(const arch::Arch& arch, const Pieces& pieces, std::vector<std::uint8_t>& out)
     : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes), pc_(number_of(arch, arch::Role::pc)),
-      sp_(number_of(arch, arch::Role::sp)), fp_(number_of(arch, arch::Role::fp)) {}
+      sp_(number_of(arch, arch::Role::sp)), fp_(number_of(arch, arch::Role::fp)), saved_by_call_{{static_cast<std::uint8_t>(pc_), -word_}} {}
 
 void FrameTable::saved_at(unsigned reg, std::int64_t offset) {
   if (offset % word_) {  // nothing in a kernel: all are saved in whole words
@@ -118,25 +124,35 @@ void FrameTable::saved_at(unsigned reg, std::int64_t offset) {
   }
 }
 
-void FrameTable::write_cie_rules(UnwindRow::Kind kind) {
-  using enum UnwindRow::Kind;
-  const auto rule = [this](std::uint8_t code, unsigned reg) {
-    out_.byte(code);
-    out_.uleb(reg);
-  };
+void FrameTable::rule(std::uint8_t code, unsigned reg) {
+  out_.byte(code);
+  out_.uleb(reg);
+}
+
+const std::vector<SavedAt>& FrameTable::saved_by(UnwindRow::Kind kind) const {
+  switch (kind) {
+    case UnwindRow::Kind::call: return saved_by_call_;
+    case UnwindRow::Kind::interrupt: return pieces_.interrupt_frame;
+    case UnwindRow::Kind::interrupt_partial: return pieces_.interrupt_partial;
+    default: return saved_by_none_;
+  }
+}
+
+// All that holds in frames of a kind, whatever held before.
+void FrameTable::rules(UnwindRow::Kind kind) {
+  const auto saves = [](const std::vector<SavedAt>& places, int reg) { return std::ranges::find(places, reg, &SavedAt::reg) != places.end(); };
+  const std::vector<SavedAt>& saved = saved_by(kind);
   set_cfa(initial(kind));
-  if (kind == unknown || kind == end) return rule(cfa_undefined, pc_);
-  const std::vector<SavedAt>& saved = kind == interrupt ? pieces_.interrupt_frame : pieces_.interrupt_partial;
+  if (saved.empty()) return rule(cfa_undefined, pc_);
   for (const arch::Register& reg : arch_.registers) {
-    if (reg.role == arch::Role::pc || reg.role == arch::Role::sp || reg.role == arch::Role::fp) continue;
-    const bool general = reg.role == arch::Role::none && reg.bits == 8 * word_ && reg.dwarf >= 0 && reg.dwarf < 32;
-    const bool kept = kind != call && std::ranges::any_of(saved, [&](const SavedAt& s) { return s.reg == reg.dwarf; });
-    if (general && !kept) rule(cfa_undefined, static_cast<unsigned>(reg.dwarf));
+    if (reg.dwarf < 0 || reg.role == arch::Role::pc || reg.role == arch::Role::sp || reg.role == arch::Role::fp) continue;
+    const bool general = reg.role == arch::Role::none && reg.bits == 8 * word_ && reg.dwarf < 32;
+    const bool elsewhere = saves(pieces_.interrupt_frame, reg.dwarf) || saves(pieces_.interrupt_partial, reg.dwarf);
+    if ((general || elsewhere) && !saves(saved, reg.dwarf)) rule(cfa_undefined, static_cast<unsigned>(reg.dwarf));
   }
   rule(cfa_same_value, fp_);
-  if (kind == call) return saved_at(pc_, -word_);
   for (const SavedAt& place : saved) {
-    if (place.reg == pc_ && pieces_.user_sign.bits) pc_unless_users(place.offset);
+    if (place.reg == pc_ && kind != UnwindRow::Kind::call && pieces_.user_sign.bits) pc_unless_users(place.offset);
     else saved_at(place.reg, place.offset);
   }
 }
@@ -175,32 +191,34 @@ UnwindRow FrameTable::initial(UnwindRow::Kind kind) const {
   return row;
 }
 
-std::size_t FrameTable::cie_for(const UnwindRow& row) {
-  const auto known = std::ranges::find_if(cies_, [&](const Cie& c) { return c.kind == row.kind && c.breaks_order == row.breaks_order(); });
-  if (known != cies_.end()) return known->at;
+FrameTable::Cie FrameTable::cie_for(UnwindRow::Kind kind, bool signal_frame) {
+  const auto known = std::ranges::find_if(cies_, [&](const Cie& c) { return c.kind == kind && c.signal_frame == signal_frame; });
+  if (known != cies_.end()) return *known;
   const std::size_t start = out_.size();
   out_.number(0, 4);
   out_.number(0xffff'ffff, 4);  // a CIE
   out_.byte(4);                 // the version since DWARF 4
-  if (row.breaks_order()) out_.byte('S');  // a signal frame: the caller's pc is where it was stopped, not behind a call
+  // A signal frame: the caller's pc is where it was stopped, not behind a call.  lldb wants the 'z', and then sizes.
+  for (const char letter : signal_frame ? std::string_view("zS") : std::string_view()) out_.byte(static_cast<std::uint8_t>(letter));
   out_.byte(0);
   out_.byte(word_);
   out_.byte(0);                 // segment selectors: none
   out_.uleb(1);
   out_.sleb(-word_);
   out_.uleb(pc_);
-  write_cie_rules(row.kind);
+  if (signal_frame) out_.uleb(0);
+  rules(kind);
   close(start);
-  cies_.push_back({row.kind, row.breaks_order(), start});
-  return start;
+  return cies_.emplace_back(Cie{kind, signal_frame, start});
 }
 
-std::size_t FrameTable::open_fde(std::size_t cie, VirtAddr first, VirtAddr end) {
+std::size_t FrameTable::open_fde(const Cie& cie, VirtAddr first, VirtAddr end) {
   const std::size_t start = out_.size();
   out_.number(0, 4);
-  out_.number(cie, 4);
+  out_.number(cie.at, 4);
   out_.number(first.raw, word_);
   out_.number(end - first, word_);
+  if (cie.signal_frame) out_.uleb(0);
   return start;
 }
 
@@ -254,11 +272,43 @@ void FrameTable::set_fp(const UnwindRow& row) {
   out_.block(bytes);
 }
 
-void FrameTable::row(const UnwindRow& row, const UnwindRow& before) {
-  const bool cfa_same = row.cfa == before.cfa && row.cfa_register == before.cfa_register && row.cfa_offset == before.cfa_offset;
-  const bool fp_same = row.fp == before.fp && (row.fp == UnwindRow::Saved::unchanged || row.fp_offset == before.fp_offset);
+// `known`: the last row of which something was known, whose rules hold but for the return address when `lost`.
+void FrameTable::row(const UnwindRow& row, UnwindRow& known, bool& lost) {
+  if (!row.known()) {
+    if (!lost) rule(cfa_undefined, pc_);
+    lost = true;
+    return;
+  }
+  if (row.kind != known.kind) {
+    rules(row.kind);
+    if (row.kind == UnwindRow::Kind::call) {  // after one in which the stack pointer was saved
+      rule(cfa_val_offset, sp_);
+      out_.uleb(0);
+    }
+    known = initial(row.kind);
+  } else if (lost) {
+    for (const SavedAt& place : saved_by(row.kind))
+      if (place.reg == pc_) saved_at(pc_, place.offset);
+  }
+  lost = false;
+  const bool cfa_same = row.cfa == known.cfa && row.cfa_register == known.cfa_register && row.cfa_offset == known.cfa_offset;
+  const bool fp_same = row.fp == known.fp && (row.fp == UnwindRow::Saved::unchanged || row.fp_offset == known.fp_offset);
   if (!cfa_same) set_cfa(row);
   if (!fp_same) set_fp(row);
+  known = row;
+}
+
+void FrameTable::fde(Rows rows, VirtAddr first, VirtAddr end) {
+  const auto model = std::ranges::find_if(rows, &UnwindRow::known);
+  const Cie cie = cie_for(model == rows.end() ? rows[0].kind : model->kind, std::ranges::any_of(rows, &UnwindRow::breaks_order));
+  const std::size_t start = open_fde(cie, first, end);
+  UnwindRow known = initial(cie.kind);
+  bool lost = model == rows.end();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (i) advance(rows[i].address - std::max(first, rows[i - 1].address));
+    row(rows[i], known, lost);
+  }
+  close(start);
 }
 
 VirtAddr end_of_code(const Piece& piece) {
@@ -268,33 +318,32 @@ VirtAddr end_of_code(const Piece& piece) {
   return end;
 }
 
+// Where nobody knows anything symbols do not matter, but for the last before something is known again: a function may begin there.
 void FrameTable::add(const Piece& piece) {
-  constexpr std::size_t most_rows = 256;
+  constexpr std::size_t most_rows = 4096;
   constexpr std::uint64_t farthest = 0xffff'ffff;  // that one instruction can advance
-  const std::vector<UnwindRow>& rows = piece.unwind;
+  const Rows rows = piece.unwind;
+  const VirtAddr end = end_of_code(piece);
   auto symbol = piece.symbols.begin();
-  const auto starts_symbol = [&](const UnwindRow& row) {
-    while (symbol != piece.symbols.end() && symbol->address < row.address) ++symbol;
-    return symbol != piece.symbols.end() && symbol->address == row.address;
-  };
+  VirtAddr at = rows[0].address;
   for (std::size_t first = 0; first < rows.size();) {
-    const UnwindRow& head = rows[first];
-    std::size_t last = first + 1;
-    while (last < rows.size() && last - first < most_rows && rows[last].kind == head.kind && rows[last].breaks_order() == head.breaks_order() &&
-           rows[last].address - rows[last - 1].address <= farthest && !starts_symbol(rows[last]))
-      ++last;
-    if (head.kind == UnwindRow::Kind::elsewhere) {
-      first = last;
+    if (rows[first].kind == UnwindRow::Kind::elsewhere) {
+      if (++first < rows.size()) at = rows[first].address;
       continue;
     }
-    const std::size_t cie = cie_for(head), start = open_fde(cie, head.address, last < rows.size() ? rows[last].address : end_of_code(piece));
-    UnwindRow before = initial(head.kind);
-    for (std::size_t i = first; i < last; before = rows[i++]) {
-      if (i > first) advance(rows[i].address - rows[i - 1].address);
-      if (head.kind != UnwindRow::Kind::unknown && head.kind != UnwindRow::Kind::end) row(rows[i], before);
-    }
-    close(start);
-    first = last;
+    while (symbol != piece.symbols.end() && symbol->address <= at) ++symbol;
+    const VirtAddr next_symbol = symbol != piece.symbols.end() ? symbol->address : end;
+    std::size_t last = first + 1;
+    while (last < rows.size() && last - first < most_rows && rows[last].address < next_symbol && rows[last].address - at <= farthest &&
+           rows[last].kind != UnwindRow::Kind::elsewhere)
+      ++last;
+    const VirtAddr next_row = last < rows.size() ? rows[last].address : end;
+    if (!rows[last - 1].known())
+      while (symbol != piece.symbols.end() && std::next(symbol) != piece.symbols.end() && std::next(symbol)->address <= next_row) ++symbol;
+    const VirtAddr stop = symbol != piece.symbols.end() ? std::min(symbol->address, next_row) : next_row;
+    fde(rows.subspan(first, last - first), at, stop);
+    first = stop < next_row ? last - 1 : last;
+    at = stop;
   }
 }
 
@@ -304,10 +353,7 @@ void FrameTable::add_user_code() {
   int bits = 0;
   for (const arch::PagingMode& mode : arch_.paging) bits = std::max<int>(bits, mode.va_bits);
   if (bits < 32) return;
-  UnwindRow row;
-  row.kind = UnwindRow::Kind::end;
-  const std::size_t cie = cie_for(row);
-  close(open_fde(cie, {low}, {std::uint64_t{1} << (bits - 1)}));
+  close(open_fde(cie_for(UnwindRow::Kind::end, false), {low}, {std::uint64_t{1} << (bits - 1)}));
 }
 
 }  // namespace

@@ -46,21 +46,15 @@ class FunctionNames {
   std::vector<NodeId> several_;  // the first of those with a name, where prototypes differ
 };
 
-// The code in which frames break the order of stacks.  Asked in the order of addresses.
+// Whether a frame of the code breaks the order of stacks.  Asked in the order of addresses.
 class SignalFrames {
  public:
   explicit SignalFrames(const std::vector<UnwindRow>& rows) : row_(rows.begin()), end_(rows.end()) {}
 
-  // From the first to the last such row among those from `from` up to `next`.
-  CodeRange among(VirtAddr from, VirtAddr next) {
-    while (row_ != end_ && row_->address < from) ++row_;
-    CodeRange found{from, 0};
-    for (; row_ != end_ && row_->address < next; ++row_) {
-      if (!row_->breaks_order()) continue;
-      if (found.size == 0) found.first = row_->address;
-      found.size = (std::next(row_) == end_ ? next : std::min(next, std::next(row_)->address)) - found.first;
-    }
-    return found;
+  bool any(VirtAddr from, VirtAddr next) {
+    while (row_ != end_ && std::next(row_) != end_ && std::next(row_)->address <= from) ++row_;
+    const auto past = std::find_if(row_, end_, [&](const UnwindRow& row) { return row.address >= next; });
+    return std::any_of(row_, past, [](const UnwindRow& row) { return row.breaks_order(); });
   }
 
  private:
@@ -98,17 +92,16 @@ std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number,
     if (!names.first || names.first->address < end) continue;
     const Symbol& symbol = *names.first;
     const VirtAddr next = names.next < symbols.size() ? symbols[names.next].address : VirtAddr{~std::uint64_t{0}};
-    CodeRange signal = signal_frames.among(symbol.address, next);
+    const bool signal_frame = signal_frames.any(symbol.address, next);
     const PlacedSection* section = places.at(symbol.address);
-    if ((names.function == 0 && signal.size == 0) || !section || !section->code || !section->contains(symbol.address)) continue;
+    if ((names.function == 0 && !signal_frame) || !section || !section->code || !section->contains(symbol.address)) continue;
     std::uint64_t size = extent_of(symbols, static_cast<std::size_t>(&symbol - symbols.data()), *section);
     size = std::min({size, section->first + section->size - symbol.address, std::uint64_t{1} << 31});
     if (names.next < symbols.size() && is_code(symbols[names.next].kind)) size = std::min(size, next - symbol.address);
-    signal.size = std::min(signal.size, size - std::min(size, signal.first - symbol.address));
     const Node node = types[names.function];
     const bool told = names.function != 0 && types.text(node.name) == symbol.name;
     plans.push_back({told ? node.name : types.add_string(symbol.name), names.function != 0 ? node.target : 0, {symbol.address, size},
-                     section->number, is_global(symbol.kind), signal});
+                     section->number, is_global(symbol.kind), signal_frame});
     end = symbol.address + size;
   }
   return plans;

@@ -15,7 +15,7 @@ struct FunctionPlan {
   CodeRange code;
   std::uint32_t section;
   bool global;
-  CodeRange signal_frame{};  // the code in which debuggers take its frame for a signal handler's, as the unwind rows tell
+  bool signal_frame = false;  // debuggers take its frame for a signal handler's, as the unwind rows tell
 };
 // In the order of their addresses; no two overlap.
 std::vector<FunctionPlan> find_functions(const Piece& piece, std::size_t number, TypeTable& types, const Places& places);

@@ -82,10 +82,10 @@ def check_module(crash, session):
 
 def check_kept(crash, cache):
     """The image is kept, and a second gdb takes the same file."""
-    images = list((cache / "inquest" / "images").iterdir())
-    if len(images) != 1 or images[0].suffix != ".vmlinux":
+    images = [path for path in (cache / "inquest" / "images").rglob("*") if path.is_file()]
+    if len(images) != 1 or images[0].name != "vmlinux":
         yield f"the cache has {[path.name for path in images]}"
-    elif os.stat(images[0].parent).st_mode & 0o077:
+    elif os.stat(cache / "inquest" / "images").st_mode & 0o077:
         yield "others may read the cache"
 
 

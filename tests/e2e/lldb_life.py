@@ -1,18 +1,12 @@
-"""The plugin's life in lldb: opening and closing, several dumps at once, bad files, dumps that go away, ends of all kinds, speed."""
+"""The plugin's life in lldb: opening and closing, several dumps at once, bad files, dumps that go away, speed."""
 import functools
-import json
-import os
-import pty
 import re
-import select
 import shutil
-import signal
-import subprocess
-import time
 
 from lib import Skip, differ, lacks, text
-from lldb_session import LLDB, START, environment, opening, run_lldb, with_plugin
+from lldb_session import opening, run_lldb, with_plugin
 
+COMMANDS = ["open", "close", "ps", "modules", "log", "translate", "symbol", "info"]
 NOT_OURS = "the selected target is no dump that `inquest open` opened"
 STATE = "script import os; print('@@', len(os.listdir('/proc/self/task')), len(os.listdir('/proc/self/fd')), flush=True)"
 
@@ -25,7 +19,9 @@ def check_reports(env, dump):
     """The same reports as on the command line."""
     answers, _ = run_lldb(env, [opening(env, dump), "inquest info", "inquest ps", "inquest modules", "inquest log", "inquest symbol init_uts_ns",
                                 "inquest translate init_uts_ns", "inquest symbol nonesuch", "inquest symbol", "inquest nonsense",
-                                "help inquest", "help inquest open", "@complete inq", "@complete inquest "], with_plugin(env))
+                                "help inquest", "help inquest open", "@complete inq", "@complete inquest ",
+                                *(f"help inquest {name}" for name in COMMANDS), *(f"@complete inquest {name[:2]}" for name in COMMANDS)],
+                          with_plugin(env))
     names = ["info", "ps", "modules", "log"]
     for name, answer in zip(names, answers[1:]):
         yield from differ(f"inquest {name} in lldb", answer.output == env.ask(name, dump).stdout.decode("utf-8", "replace"), True)
@@ -34,10 +30,13 @@ def check_reports(env, dump):
     yield from lacks("a symbol that is none", answers[7].both, "error: 'nonesuch' is neither an address nor a known symbol")
     for answer in answers[7:10]:
         yield from differ("an error where something is wrong", bool(answer.error), True)
-    yield from lacks("help inquest", answers[10].output, "open", "close", "ps", "modules", "log", "translate", "symbol", "info")
+    yield from lacks("help inquest", answers[10].output, *COMMANDS)
     yield from lacks("help inquest open", answers[11].output, "inquest open [OPTIONS] DUMP [VMLINUX]", "--symbols DIR", "--threads WHICH")
     yield from lacks("completion", answers[12].output, "inquest")
-    yield from lacks("completion of a subcommand", answers[13].output.split(), "open", "close", "ps", "modules", "log", "translate", "symbol", "info")
+    yield from lacks("completion of a subcommand", answers[13].output.split(), *COMMANDS)
+    for name, help_, completed in zip(COMMANDS, answers[14:], answers[14 + len(COMMANDS):], strict=False):
+        yield from lacks(f"help inquest {name}", help_.output, f"Syntax: inquest {name}", "dump")
+        yield from lacks(f"completion of {name[:2]}", completed.output.split(), name)
 
 
 def state(said):
@@ -112,92 +111,14 @@ def check_deleted(env, dump):
     yield from lacks("opening it again", answers[7].error or "", "No such file or directory")
 
 
-class Terminal:
-    """lldb on a terminal of its own."""
-
-    def __init__(self, env, *commands):
-        words = [LLDB, "-x", *[word for command in START for word in ("-O", command)], *with_plugin(env)]
-        for command in commands:
-            words += ["-o", command]
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.environ.update(environment(env), TERM="dumb")
-            os.execvp(LLDB, words)
-        self.shown = ""
-
-    def until(self, wanted, seconds=120):
-        end = time.monotonic() + seconds
-        while wanted not in self.shown:
-            ready, _, _ = select.select([self.terminal], [], [], max(0, end - time.monotonic()))
-            try:
-                data = os.read(self.terminal, 1 << 16) if ready else b""
-            except OSError:
-                data = b""
-            if not data:
-                raise AssertionError(f"no {wanted!r} in {self.shown[-300:]!r}")
-            self.shown += data.decode("utf-8", "replace")
-        before, self.shown = self.shown.split(wanted, 1)
-        return before + wanted
-
-    def type(self, line):
-        os.write(self.terminal, line.encode() + b"\n")
-
-    def end(self, seconds=30):
-        """The exit status; what lldb still writes is read."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                os.close(self.terminal)
-                return os.waitstatus_to_exitcode(status)
-            if select.select([self.terminal], [], [], 0.1)[0]:
-                try:
-                    self.shown += os.read(self.terminal, 1 << 16).decode("utf-8", "replace")
-                except OSError:
-                    pass
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        raise AssertionError(f"lldb does not end: {self.shown[-300:]!r}")
-
-
-def check_terminal(env, dump):
-    """As a person uses it: asynchronous, with Ctrl-C, and `quit` in the middle."""
-    lldb = Terminal(env)
-    try:
-        lldb.until("(lldb) ")
-        lldb.type(opening(env, dump))
-        yield from lacks("open", lldb.until("delay_tsc"), PANIC)
-        lldb.type("continue")
-        lldb.until("this is a crash dump, it cannot run")
-        lldb.until("delay_tsc")
-        os.write(lldb.terminal, b"\x03")
-        lldb.type("bt")
-        lldb.until("entry_SYSCALL_64")
-        lldb.type("quit")
-        lldb.until("[Y/n]")  # lldb's question about a live process
-        lldb.type("y")
-        yield from differ("exit status", lldb.end(), 0)
-    except AssertionError as problem:
-        os.kill(lldb.pid, signal.SIGKILL)
-        yield str(problem)
-
-
-def check_ends(env, first, second):
-    """lldb's own ends with dumps open: end of the script, quit, exit from Python, SIGTERM."""
-    open_both = [opening(env, first), opening(env, second)]
-    for last, status in (("target list", 0), ("quit", 0), ("quit 3", 3), ("script import os; os._exit(7)", 7), ("script import sys; sys.exit(5)", None),
-                         ("plugin load " + str(env.plugin), 0)):
-        start = time.monotonic()
-        words = [LLDB, "-x", "-b", *with_plugin(env)]
-        for command in [START[-1], *open_both, last]:
-            words += ["-o", command]
-        done = subprocess.run(words, env=environment(env), stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
-        if status is not None:
-            yield from differ(f"exit status after {last!r}", done.returncode, status)
-        elif done.returncode < 0:
-            yield f"{last!r}: lldb died of signal {-done.returncode}"
-        if time.monotonic() - start > 60:
-            yield f"{last!r}: lldb needs {time.monotonic() - start:.0f} s to end"
+def check_found(env, dump):
+    """`inquest open DUMP`: the vmlinux and the modules are found by build id, and the debugger's settings stay what they were."""
+    show = "settings show target.prefer-dynamic-value"
+    command = f'inquest open --symbols "{dump.crash.vmlinux.resolve().parents[4]}" "{dump.path}"'
+    answers, _ = run_lldb(env, [show, command, "bt", "image list", "inquest close", show], with_plugin(env))
+    yield from lacks("bt", answers[2].output, "`panic(", "`entry_SYSCALL_64")
+    yield from lacks("image list", answers[3].output, *(f"/{module}.ko" for module in dump.crash.module_sections()))
+    yield from differ("the setting", answers[5].output, answers[0].output)
 
 
 def check_inquest_lldb(env, dump):
@@ -244,7 +165,7 @@ def check_speed(env, dump):
 
 def tests(env):
     names = {"reports": (check_reports, "6.1/qemu4"), "bad": (check_bad, "6.1/qemu4"), "several": (check_several, "6.1/qemu4", "6.12/qemu4"),
-             "ends": (check_ends, "6.12/qemu5", "6.12/qemu4"), "terminal": (check_terminal, "6.12/qemu4"),
+             "found": (check_found, "6.12/qemu4"),
              "inquest-lldb": (check_inquest_lldb, "6.12/qemu4"), "speed": (check_speed, "6.1/many")}
     crashes = {crash.id: crash for crash in env.crashes()}
     for name, (check, *ids) in names.items():

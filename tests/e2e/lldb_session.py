@@ -23,13 +23,13 @@ def environment(env, **more):
     return words
 
 
-def run_lldb(env, commands, words=(), timeout=300):
+def run_lldb(env, commands, words=(), timeout=300, variables=None):
     """Answers to `commands`, and what lldb itself printed.  `words`: more for lldb's command line."""
     requests = env.temp(f"lldb-{run_lldb.count}.json")
     run_lldb.count += 1
     requests.write_text(json.dumps(commands))
     line = [LLDB, "-x", "-b", *[word for command in START for word in ("-O", command)], *words, "-o", f"command script import {HERE_QUOTED}"]
-    done = subprocess.run(line, env=environment(env, INQUEST_E2E=str(requests)), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+    done = subprocess.run(line, env=environment(env, INQUEST_E2E=str(requests), **(variables or {})), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
     said = text(done.stdout) + "\n" + text(done.stderr)
     answers = requests.with_name(requests.name + ".out")
     if not answers.exists() or done.returncode:
@@ -47,11 +47,18 @@ def with_plugin(env):
     return ["-o", f'plugin load "{env.plugin}"']
 
 
-def opening(env, dump, *words):
-    return " ".join(["inquest open", *words, *(f'"{word}"' for word in env.words("open", dump)[1:])])
+def opening(env, dump, *words, alone=False):
+    more = ["--no-vmlinux"] if alone else []
+    return " ".join(["inquest open", *words, *(f'"{word}"' for word in env.words("open", dump, *more, vmlinux=not alone)[1:])])
 
 
 class LldbSession(Session):
+    def __init__(self, env, dump, alone=False):
+        """`alone`: there is no file but the dump."""
+        super().__init__(env, dump)
+        self.alone = alone
+        # An image that another version of the program has left in the user's cache is not what is to be tested.
+        self.variables = {"XDG_CACHE_HOME": str(env.temp("cache"))} if alone else {}
     def traces(self):
         """tid -> [(address, function)], innermost first."""
         found = json.loads(self.output("frames"))
@@ -63,7 +70,8 @@ class PluginSession(LldbSession):
     how = "plugin"
 
     def run(self, commands):
-        answers, said = run_lldb(self.env, [opening(self.env, self.dump), *commands], with_plugin(self.env))
+        answers, said = run_lldb(self.env, [opening(self.env, self.dump, alone=self.alone), *commands], with_plugin(self.env),
+                                 variables=self.variables)
         if answers[0].error:
             raise AssertionError(f"inquest open: {answers[0].error}")
         self.opened = answers[0]
@@ -74,11 +82,12 @@ class StockSession(LldbSession):
     how = "stock"
 
     def run(self, commands):
-        setup = self.env.ask("lldb-commands", self.dump)
+        more = ["--no-vmlinux"] if self.alone else []
+        setup = self.env.run(*self.env.words("lldb-commands", self.dump, *more, vmlinux=not self.alone), env={**os.environ, **self.variables})
         if setup.returncode:
             raise AssertionError(f"inquest lldb-commands: {text(setup.stderr)}")
         first = text(setup.stdout).splitlines()
-        with serving(self.env, self.dump) as server:
+        with serving(self.env, self.dump, *more, vmlinux=not self.alone) as server:
             connect = [*first, f"gdb-remote {server.where}"]
             answers, said = run_lldb(self.env, [*connect, *commands])
         for command, answer in zip(connect, answers):

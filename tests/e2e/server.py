@@ -18,10 +18,11 @@ SECONDS = 60  # until a server is up, on a busy machine
 class Server:
     """`inquest serve` with a port of its own choice."""
 
-    def __init__(self, env, dump, *words, listen="127.0.0.1:0"):
-        self.process = subprocess.Popen([env.inquest, *map(str, env.words("serve", dump, "--listen", listen, *words))],
+    def __init__(self, env, dump, *words, listen="127.0.0.1:0", vmlinux=True):
+        self.process = subprocess.Popen([env.inquest, *map(str, env.words("serve", dump, "--listen", listen, *words, vmlinux=vmlinux))],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        line = text(self.process.stderr.readline())
+        lines = iter(self.process.stderr.readline, b"")
+        line = next((line for line in map(text, lines) if not line.startswith("inquest: note: ")), "")
         where = re.search(r"target remote (\S+)$", line)
         if not where:
             self.process.wait(SECONDS)

@@ -227,10 +227,16 @@ std::vector<UnwindRow> rows_of(Result<Unwind> unwind, const std::string& whose, 
   return unwind ? std::move(unwind->rows) : std::vector<UnwindRow>{};
 }
 
+// Whether the frame of a function that begins at `start` is the outermost one at first.
+bool ends_at(const std::vector<UnwindRow>& rows, VirtAddr start) {
+  const auto after = std::ranges::upper_bound(rows, start, {}, &UnwindRow::address);
+  return after != rows.begin() && after[-1].kind == UnwindRow::Kind::end;
+}
+
 }  // namespace
 
-// A system call's frame is left like any other: nothing of user code hangs on its pc being exact, and debuggers hide the name
-// of a frame behind which the caller was interrupted.
+// A system call's frame, and a thread's first one, is left like any other: nothing of user code hangs on its pc being exact, and
+// debuggers hide the name of a frame behind which the caller was interrupted.
 std::vector<UnwindRow> kernel_unwind(const KernelView& view, const Symbols& symbols, std::vector<std::string>& remarks) {
   if (!view.arch.linux_layout) return {};
   if (!has_orc(view)) return entry_code(view, symbols);
@@ -239,7 +245,7 @@ std::vector<UnwindRow> kernel_unwind(const KernelView& view, const Symbols& symb
   for (UnwindRow& row : rows) {
     if (!row.interrupted) continue;
     const auto symbol = symbols.at(row.address);
-    if (symbol && symbol->name.starts_with(entry)) row.interrupted = false;
+    if (symbol && (symbol->name.starts_with(entry) || ends_at(rows, symbol->address))) row.interrupted = false;
   }
   return rows;
 }

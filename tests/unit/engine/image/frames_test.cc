@@ -96,12 +96,12 @@ TEST_CASE("Interrupts: registers from their places, and 'S' where the caller was
   all.kind = Kind::interrupt;
   all.interrupted = true;
   partial.kind = Kind::interrupt_partial;
-  const auto made = entries(frames({all, partial}));
+  const auto made = entries(frames({all, partial}, {{"all", {0x2000}, 16, 't'}, {"partial", {0x2010}, 16, 't'}}));
   REQUIRE(made.size() == 6);
-  CHECK(Bytes_(made[0].bytes.begin() + 4, made[0].bytes.begin() + 7) == Bytes_{4, 'S', 0});
+  CHECK(Bytes_(made[0].bytes.begin() + 4, made[0].bytes.begin() + 14) == Bytes_{4, 'z', 'S', 0, 8, 0, 1, 0x78, 16, 0});
   for (const Bytes_& place : {Bytes_{0x11, 6, 0x7c}, Bytes_{0x11, 16, 0x70}, Bytes_{0x11, 7, 0x6d}})  // factored by -8: 32, 128, 152
     CHECK(std::ranges::search(made[0].bytes, place).begin() != made[0].bytes.end());
-  CHECK(ends_with_nops(made[1].bytes, 20, {}));
+  CHECK(ends_with_nops(made[1].bytes, 20, {}));  // 0: the size of nothing that belongs to "zS"
   CHECK(Bytes_(made[2].bytes.begin() + 4, made[2].bytes.begin() + 6) == Bytes_{4, 0});
   for (const Bytes_& place : {Bytes_{0x90, 0}, Bytes_{0x11, 7, 0x7d}})
     CHECK(std::ranges::search(made[2].bytes, place).begin() != made[2].bytes.end());
@@ -113,8 +113,8 @@ TEST_CASE("A frame that leads to another stack is a signal frame, so that debugg
   row.cfa = UnwindRow::Cfa::word_offset;
   const auto made = entries(frames({row}));
   REQUIRE(made.size() == 4);
-  CHECK(Bytes_(made[0].bytes.begin() + 4, made[0].bytes.begin() + 7) == Bytes_{4, 'S', 0});
-  CHECK(ends_with_nops(made[1].bytes, 20, {0x0f, 6, 0x77, 0, 0x06, 0x11, 8, 0x22}));  // breg7 0, deref, consts 8, plus
+  CHECK(Bytes_(made[0].bytes.begin() + 4, made[0].bytes.begin() + 8) == Bytes_{4, 'z', 'S', 0});
+  CHECK(ends_with_nops(made[1].bytes, 20, {0, 0x0f, 6, 0x77, 0, 0x06, 0x11, 8, 0x22}));  // breg7 0, deref, consts 8, plus
 }
 
 TEST_CASE("Where nothing is known, and in user code, the return address is undefined") {
@@ -131,6 +131,42 @@ TEST_CASE("Frame entries are cut where symbols begin") {
   const std::vector<UnwindRow> rows{call(0x1000, 8), call(0x1001, 16), call(0x1010, 8), call(0x1011, 16)};
   CHECK(entries(frames(rows)).size() == 4);
   CHECK(entries(frames(rows, {{"a", {0x1000}, 16, 't'}, {"b", {0x1010}, 16, 't'}})).size() == 5);
+  const auto made = entries(frames(rows, {{"a", {0x1000}, 8, 't'}, {"b", {0x1008}, 16, 't'}}));  // b has no row of its own
+  REQUIRE(made.size() == 5);
+  CHECK(Bytes_(made[1].bytes.begin() + 4, made[1].bytes.begin() + 20) == Bytes_{0, 0x10, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(Bytes_(made[2].bytes.begin() + 4, made[2].bytes.begin() + 20) == Bytes_{8, 0x10, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(ends_with_nops(made[2].bytes, 20, {0x0c, 7, 16, 0x48, 0x0c, 7, 8, 0x41, 0x0c, 7, 16}));
+}
+
+TEST_CASE("Where nothing is known frame entries are not cut") {
+  UnwindRow unknown = call(0x1010, 0);
+  unknown.kind = Kind::unknown;
+  std::vector<Symbol> symbols{{"a", {0x1000}, 16, 't'}, {"data", {0x1800}, 8, 'd'}, {"more", {0x1900}, 8, 'd'}, {"b", {0x2000}, 8, 't'}};
+  auto made = entries(frames({call(0x1000, 8), unknown, call(0x2000, 8)}, symbols));
+  REQUIRE(made.size() == 5);
+  CHECK(Bytes_(made[1].bytes.begin() + 4, made[1].bytes.begin() + 20) == Bytes_{0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0});
+  CHECK(ends_with_nops(made[1].bytes, 20, {0x50, 0x07, 16}));  // + 16: no return address
+  symbols[3].address = {0x1ff0};  // the function of which something is known from 0x2000 on
+  made = entries(frames({call(0x1000, 8), unknown, call(0x2000, 8)}, symbols));
+  REQUIRE(made.size() == 5);
+  CHECK(Bytes_(made[2].bytes.begin() + 4, made[2].bytes.begin() + 20) == Bytes_{0xf0, 0x1f, 0, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(ends_with_nops(made[2].bytes, 20, {0x07, 16, 0x50, 0x90, 1}));
+}
+
+TEST_CASE("A function has one frame entry, whatever kinds of frames are in it") {
+  std::vector<UnwindRow> rows{call(0x2000, 0), call(0x2004, 0), call(0x2008, 0), call(0x200c, 0)};
+  rows[0].kind = Kind::end;
+  rows[1].kind = rows[3].kind = Kind::interrupt;
+  rows[2].kind = Kind::unknown;
+  auto made = entries(frames(rows));
+  REQUIRE(made.size() == 4);  // the return address goes and comes
+  CHECK(ends_with_nops(made[1].bytes, 20, {0x07, 16, 0x44, 0x11, 16, 0x70, 0x44, 0x07, 16, 0x44, 0x11, 16, 0x70}));
+  rows = {call(0x2000, 0), call(0x2004, 8)};
+  rows[0].kind = Kind::interrupt;
+  made = entries(frames(rows));
+  REQUIRE(made.size() == 4);
+  const Bytes_ of_a_call{0x08, 6, 0x90, 1, 0x14, 7, 0};  // rbp as it is, the return address at cfa - 8, rsp is the cfa
+  CHECK(std::ranges::search(made[1].bytes, of_a_call).begin() != made[1].bytes.end());
 }
 
 TEST_CASE("Rows that are far apart are cut too") {
