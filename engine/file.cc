@@ -181,6 +181,13 @@ std::uint64_t File::next_data(std::uint64_t offset, std::uint64_t limit) const {
   return errno == ENXIO ? limit : offset;
 }
 
+std::optional<std::uint64_t> File::next_present(std::uint64_t offset) const {
+  if (offset >= size_) return std::nullopt;
+  if (!rearranged_ || gaps_ == Gaps::zero) return offset;
+  const FilePiece* piece = piece_at(offset);
+  return piece ? std::optional(std::max(offset, piece->offset)) : std::nullopt;
+}
+
 Result<std::vector<std::uint8_t>> File::bytes(std::uint64_t offset, std::uint64_t size) const {
   if (size > stored_size_) return fail(Errc::lost, offset);
   // A source's size may be no more than a bound.
