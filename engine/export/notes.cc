@@ -57,6 +57,8 @@ std::vector<std::uint8_t> core_notes(const Kernel& kernel, std::vector<std::stri
   }
   if (!layout) remarks.push_back(fmt::format("how a core keeps the registers of {} is not known: none are written", arch.name));
   else if (written < kernel.cpus().size()) remarks.push_back(fmt::format("{} of {} CPUs left no registers in the dump", kernel.cpus().size() - written, kernel.cpus().size()));
+  // By a note of this owner lldb knows that the others are laid out as Linux does.
+  if (written) add_note(out, "LINUX", 0, {});
   if (const std::string& text = kernel.map().vmcoreinfo; !text.empty())
     add_note(out, "VMCOREINFO", 0, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
   return std::move(out).take();
