@@ -169,7 +169,11 @@ Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
   for (const arch::SavedFrame& frame : view.arch.frames) {
     if (frame.os != "linux") continue;
     const Record task(view, "task_struct", at);
-    const VirtAddr start = frame.record.empty() ? at : TRY(frame_start(view, frame, TRY(task.pointer(frame.path))));
+    VirtAddr start = at;
+    if (!frame.record.empty()) {
+      const VirtAddr stack = TRY(task.pointer(frame.path));
+      start = TRY(frame_start(view, frame, stack));
+    }
     const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
     RegisterFile registers(view.arch);
     for (const arch::SavedRegister& reg : frame.regs)
