@@ -7,21 +7,30 @@
 namespace kvm {
 namespace {
 
-constexpr std::uint64_t last_address = ~std::uint64_t{0};
+constexpr std::uint64_t last_address = ~std::uint64_t{0}, page_bytes = 4096;
 constexpr std::uint64_t most_steps = 1u << 27, most_runs = 1u << 24;
 constexpr std::uint64_t most_repeats = 16, repeated_block = 1u << 30;
 
+// The first level whose entry was not read, when the walk by `how` made `steps` steps.
+std::optional<arch::Level> missing_level(const Method& how, std::size_t steps) {
+  const auto* array = std::get_if<EntryArray>(&how);
+  const auto* table = array ? &array->table : std::get_if<PageTable>(&how);
+  const std::size_t depth = steps + (array ? array->depth : 0);
+  if (!table || depth >= table->mode->levels.size()) return std::nullopt;
+  return table->mode->levels[depth];
+}
+
 // The last address for which the table that is missing at `at` would answer.
 std::uint64_t missing_up_to(const AddressSpace& space, VirtAddr at) {
-  std::uint64_t last = at.raw | 4095;
+  std::uint64_t last = at.raw | (page_bytes - 1);
   for (const Mapping& mapping : space.mappings()) {
-    const auto* table = std::get_if<PageTable>(&mapping.how);
-    if (!table || at < mapping.first || at > mapping.last) continue;
+    if (std::holds_alternative<Linear>(mapping.how) || at < mapping.first || at > mapping.last) continue;
     std::vector<WalkStep> steps;
-    const auto walked = walk(space.memory(), *table, at, &steps);
-    const auto& levels = table->mode->levels;
-    if (walked || steps.size() >= levels.size()) break;
-    const unsigned span = levels[steps.size()].shift + levels[steps.size()].bits;
+    const auto walked = walk_by(space.memory(), mapping.how, at, &steps);
+    const auto level = walked ? std::nullopt : missing_level(mapping.how, steps.size());
+    const bool row = steps.empty() && std::holds_alternative<EntryArray>(mapping.how);  // of which each entry is read by itself
+    if (!level) break;
+    const unsigned span = level->shift + (row ? 0u : level->bits);
     last = span >= 64 ? last_address : at.raw | ((std::uint64_t{1} << span) - 1);
     break;
   }
@@ -51,8 +60,11 @@ std::uint64_t first_address(const AddressSpace& space) {
 
 }  // namespace
 
-MappedRuns mapped_runs(const AddressSpace& space) {
+MappedRuns mapped_runs(const AddressSpace& whole) {
   MappedRuns all;
+  std::vector<Mapping> listed = whole.mappings();
+  all.hashed = std::erase_if(listed, [](const Mapping& m) { return std::holds_alternative<HashedTable>(m.how); }) != 0;
+  const AddressSpace space(whole.memory(), std::move(listed));
   std::uint64_t repeats = 0;
   PhysAddr previous{last_address};
   std::uint64_t at = first_address(space), steps = 0;

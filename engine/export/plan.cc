@@ -64,6 +64,7 @@ void place(CorePlan& plan, std::uint64_t at) {
 void add_remarks(const MappedRuns& mapped, CorePlan& plan) {
   if (mapped.unknown)
     plan.remarks.push_back(fmt::format("page tables are missing from the dump in {} places: what they map is left out", mapped.unknown));
+  if (mapped.hashed) plan.remarks.push_back("the hashed page table cannot be listed: pages outside the direct map are left out");
   if (mapped.cut) plan.remarks.push_back("the page tables are damaged: they map more than can be written, and the rest is left out");
 }
 

@@ -181,7 +181,9 @@ std::optional<std::uint64_t> KdumpMemory::file_offset(PhysAddr at) const {
 // Whether a page can be decompressed shows when it is read; here its bytes must be in the file.
 bool KdumpMemory::holds(std::uint64_t pfn, Cursor& cursor) const {
   const auto stored = locate(pfn, cursor);
-  return stored && !cursor.part->file.view(stored->offset + (stored->size - 1), 1).empty();
+  if (!stored) return false;
+  const auto last = cursor.part->file.next_present(stored->offset + (stored->size - 1));
+  return last && last->offset == stored->offset + (stored->size - 1);
 }
 
 std::optional<PhysRange> KdumpMemory::next_stored(PhysAddr at) const {

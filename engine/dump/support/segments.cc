@@ -77,9 +77,9 @@ std::optional<PhysRange> SegmentedMemory::next_stored(PhysAddr at) const {
   for (; run != runs_.end(); ++run) {
     const std::uint64_t skip = at.raw > run->first ? at.raw - run->first : 0, from = run->offset + skip;
     const auto place = run->stored && from >= run->offset ? file_.next_present(from) : std::nullopt;
-    if (!place || *place - run->offset >= run->size) continue;
-    const std::uint64_t gap = *place - run->offset;
-    return PhysRange{{run->first + gap}, file_.view(*place, run->size - gap).size()};
+    if (!place || place->offset - run->offset >= run->size) continue;
+    const std::uint64_t gap = place->offset - run->offset;
+    return PhysRange{{run->first + gap}, std::min(place->size, run->size - gap)};
   }
   return std::nullopt;
 }

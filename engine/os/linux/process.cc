@@ -133,7 +133,7 @@ Result<ProcessDetails> read_details(const KernelView& view, const Task& task) {
   const Record record(view, "task_struct", task.handle);
   ProcessDetails details;
   details.thread = task.handle;
-  details.process = TRY(record.pointer("group_leader"));
+  details.process = record.pointer("group_leader").value_or(task.handle);
   details.name = Record(view, "task_struct", details.process).text("comm").value_or(task.comm);
   details.thread_name = task.comm;
   details.emulation = "Linux";
