@@ -24,6 +24,7 @@ class PageCache final : public PhysicalMemory {
   Bytes view(PhysAddr at) const override { return source_->view(at); }
   std::span<const PhysRange> ranges() const override { return source_->ranges(); }
   std::optional<std::uint64_t> file_offset(PhysAddr at) const override { return source_->file_offset(at); }
+  std::optional<PhysRange> next_stored(PhysAddr at) const override { return source_->next_stored(at); }
 
  private:
   struct Shard;

@@ -184,6 +184,15 @@ std::uint64_t File::next_data(std::uint64_t offset, std::uint64_t limit) const {
   return errno == ENXIO ? limit : offset;
 }
 
+std::optional<File::Present> File::next_present(std::uint64_t offset) const {
+  if (offset >= size_) return std::nullopt;
+  if (!rearranged_) return Present{offset, size_ - offset};
+  const FilePiece* piece = piece_at(offset);
+  if (!piece) return std::nullopt;
+  const std::uint64_t first = gaps_ == Gaps::zero ? offset : std::max(offset, piece->offset);
+  return Present{first, piece->offset + piece->size - first};
+}
+
 Result<std::vector<std::uint8_t>> File::bytes(std::uint64_t offset, std::uint64_t size) const {
   if (size > stored_size_) return fail(Errc::lost, offset);
   // A source's size may be no more than a bound.

@@ -67,6 +67,11 @@ class File {
   std::size_t scan(std::uint64_t offset, MutableBytes out) const;
   // The first offset from `offset` on that is not in a hole of a sparse file, at most `limit`.
   std::uint64_t next_data(std::uint64_t offset, std::uint64_t limit) const;
+  // The first bytes from `offset` on that read() can give, and how many at most lie there together; none up to the end.
+  struct Present {
+    std::uint64_t offset, size;
+  };
+  std::optional<Present> next_present(std::uint64_t offset) const;
   // Exactly `size` bytes, or `lost`.  Never allocates much more than there is.
   Result<std::vector<std::uint8_t>> bytes(std::uint64_t offset, std::uint64_t size) const;
   // A trivially copyable struct, or `lost` with the offset.

@@ -104,18 +104,20 @@ struct Knowledge {
 };
 
 Result<Knowledge> from_vmlinux(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& empty,
-                               const KernelMap& map, const OsKind& kind) {
+                               const KernelMap& map, const OsKind& kind, bool structures) {
   Knowledge known;
   known.symbols = TRY(open_elf_symbols(file, map.slide));
+  if (!structures) return known;
   known.types = find_types(file, path, providers, {empty.arch, empty.space, *known.symbols, empty.types}, kind);
   if (!known.types) known.missing = path + ": has neither BTF nor DWARF, so kernel structures cannot be read";
   return known;
 }
 
-Knowledge from_dump(const KernelView& empty, const KernelMap& map, const OsKind& kind, std::vector<std::string>& remarks) {
+Knowledge from_dump(const KernelView& empty, const KernelMap& map, const OsKind& kind, std::vector<std::string>& remarks, bool structures) {
   Knowledge known;
   auto symbols = kind.own_symbols ? kind.own_symbols(empty, map, remarks) : fail(Errc::unsupported, "this system keeps no symbols in memory");
   if (symbols) known.symbols = std::move(*symbols);
+  if (!structures) return known;
   const KernelView raw{empty.arch, empty.space, known.symbols ? *known.symbols : empty.symbols, empty.types};
   auto types = kind.own_types ? kind.own_types(raw) : fail(Errc::unsupported, "this system keeps no types in memory");
   if (types) known.types = std::move(*types);
@@ -209,7 +211,8 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   const auto no_names = no_symbols();
   const auto no_structures = no_types();
   const KernelView empty{*s.arch, *s.space, *no_names, *no_structures};
-  Knowledge known = s.image ? TRY(from_vmlinux(*s.image, s.vmlinux, s.providers, empty, s.map, *kind)) : from_dump(empty, s.map, *kind, s.remarks);
+  Knowledge known = s.image ? TRY(from_vmlinux(*s.image, s.vmlinux, s.providers, empty, s.map, *kind, options.structures))
+                            : from_dump(empty, s.map, *kind, s.remarks, options.structures);
   s.symbols = std::move(known.symbols);
   s.types = std::move(known.types);
   s.os_missing = std::move(known.missing);
@@ -219,7 +222,7 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
     else s.os_missing = why + "; " + s.os_missing;
   }
   if (s.map.mappings.empty() && s.os_missing.empty()) s.os_missing = "virtual addresses cannot be translated";
-  return assemble(std::move(state), kind->open, kind);
+  return assemble(std::move(state), options.structures ? OpenOs(kind->open) : OpenOs(), kind);
 }
 
 Result<Kernel> Kernel::from_parts(KernelParts parts) {

@@ -31,6 +31,7 @@ struct OpenOptions {
   std::string arch, os, format;        // empty: find out
   std::optional<std::uint64_t> slide, phys_base;
   bool debug_files = true;             // false: only what is in the dump, for modules too
+  bool structures = true;              // false: memory and symbols only; no types are read and no task is looked for
   Providers providers;
   Progress progress;
 };

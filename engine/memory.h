@@ -25,6 +25,10 @@ class PhysicalMemory {
 
   // Where in the (first) file the byte is stored; none when it is not.
   virtual std::optional<std::uint64_t> file_offset(PhysAddr) const { return std::nullopt; }
+
+  // The first bytes at or behind `at` that read() can give, without reading them where that is dear; none when there are no more.
+  // A run may be told in several answers: the next one begins where the last ended.
+  virtual std::optional<PhysRange> next_stored(PhysAddr at) const;
 };
 
 }  // namespace kvm

@@ -11,6 +11,7 @@
 #include "engine/pieces.h"
 #include "engine/record.h"
 #include "engine/registers.h"
+#include "engine/statistics.h"
 
 namespace kvm {
 
@@ -84,6 +85,8 @@ class OsModel {
   virtual Result<std::unique_ptr<Symbols>> module_symbols(const Module&) const { return fail(Errc::unsupported, "modules' symbols are not known here"); }
   // A module's own types, and the kernel's.
   virtual Result<std::unique_ptr<Types>> module_types(const Module&) const { return fail(Errc::unsupported, "modules' types are not known here"); }
+  // For ps and its kind; null: not known here.
+  virtual const Statistics* statistics() const { return nullptr; }
   // All that the kernel tells of itself.
   virtual Result<Pieces> pieces() const { return fail(Errc::unsupported, "what this kernel tells of itself is not known here"); }
 };

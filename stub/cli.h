@@ -31,6 +31,7 @@ bool print(std::string_view text);
 void add_reports(CLI::App& app, int& status);  // info, ps, modules, log, symbol, translate
 void add_read(CLI::App& app, int& status);
 void add_image(CLI::App& app, int& status);
+void add_export(CLI::App& app, int& status);
 void add_serve(CLI::App& app, int& status);
 // `client`: the words after `--`, for the debugger itself.
 void add_gdb(CLI::App& app, int& status, const std::vector<std::string>& client);

@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   kvm::cli::add_reports(app, status);
   kvm::cli::add_read(app, status);
   kvm::cli::add_image(app, status);
+  kvm::cli::add_export(app, status);
   app.footer("\n'inquest COMMAND --help' tells more.  The manual: man inquest.");
   try {
     if (!client.empty() && (own < 2 || (argv[1] != std::string_view("gdb") && argv[1] != std::string_view("lldb")))) throw CLI::ExtrasError(std::vector<std::string>{"--"});

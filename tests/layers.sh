@@ -22,6 +22,7 @@ function library(name) {
   if (name ~ /^(libdeflate|zstd|zlib|lzo\/.*|snappy.*)\.?h?$/) return layer == "dump" ? "" : "codecs only in engine/dump/"
   if (name ~ /^(fmt|tl)\//) return layer == "arch" ? "arch includes only std and arch/" : ""
   if (name ~ /^lldb\//) return FILENAME ~ /^plugin-lldb\// ? "" : "LLDB only in plugin-lldb/"
+  if (FILENAME == "engine/compat/kvm.h") return name ~ /^(stddef|stdint|nlist|sys\/.*)\.h$/ ? "" : "kvm.h is C and includes the C library"
   if (posix(name)) return layer == "arch" || layer == "os" ? layer " makes no system calls" : ""
   return std(name) ? "" : "unknown library <" name ">"
 }
@@ -41,9 +42,14 @@ function own(name) {
   if (layer == "dump") return core && name != "engine/os.h" || name ~ /^engine\/dump\/support\// ? "" : "a dump format includes the engine core and engine/dump/support/"
   if (layer == "os") return core || name ~ /^engine\/os\// || name ~ /^engine\/symbols\/(kallsyms|btf)\.h$/ ? "" : "an OS model includes the engine core, engine/os/, and of engine/symbols/ what lies in memory"
   if (layer == "image") return core || name ~ /^engine\/image\// || name ~ /^engine\/symbols\/(btf_entries|name_index|elf_file)\.h$/ ? "" : "the image is made of the engine core, engine/image/ and BTF"
+  if (layer == "export") return core || name ~ /^engine\/export\// || name == "engine/image/buffer.h" ? "" : "an export is made of the engine core and engine/export/"
+  if (layer == "compat") {
+    if (name == "engine/symbols/dwarf.h") return FILENAME == "engine/compat/dwarf/plugin.cc" ? "" : "libkvm takes types from DWARF through its plugin only"
+    return core || name ~ /^engine\/compat\// ? "" : "libkvm includes the engine core and engine/compat/"
+  }
   if (layer == "symbols") return core || name ~ /^engine\/symbols\// ? "" : "symbols include the engine core and engine/symbols/"
   if (layer == "stub") {
-    if (core || name ~ /^stub\// || name ~ /^engine\/(symbols\/(elf_file|cold_ranges)|image\/cache)\.h$/) return ""
+    if (core || name ~ /^stub\// || name ~ /^engine\/(symbols\/(elf_file|cold_ranges)|image\/cache|export\/(elf_core|output_file))\.h$/) return ""
     if (name ~ /^engine\/symbols\/(dwarf|debuginfod)\.h$/) return FILENAME == "stub/cli_opening.cc" ? "" : "providers only in stub/cli_opening.cc"
     return "stub includes stub/ and the public headers of the engine"
   }
@@ -53,7 +59,7 @@ function own(name) {
 
 FNR == 1 {
   layer = FILENAME
-  if (sub(/^engine\/(dump|os|symbols|image)\/.*/, "", layer)) { split(FILENAME, part, "/"); layer = part[2] }
+  if (sub(/^engine\/(dump|os|symbols|image|export|compat)\/.*/, "", layer)) { split(FILENAME, part, "/"); layer = part[2] }
   else sub(/\/.*/, "", layer)
   row = layer != "arch" && layer != "tests"
 }

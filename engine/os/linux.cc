@@ -3,6 +3,7 @@
 #include "engine/os/linux/model.h"
 #include "engine/os/linux/orc.h"
 #include "engine/os/linux/pieces.h"
+#include "engine/os/linux/statistics.h"
 #include "engine/symbols/btf.h"
 
 namespace kvm {
@@ -13,6 +14,7 @@ class LinuxModel final : public OsModel {
   LinuxModel(const KernelView& view, const Dump& dump, const KernelMap& map)
       : view_(view), release_(map.release), map_(map), cpus_(os_linux::find_cpus(view, cpu_states(dump.notes, view.arch))) {
     if (release_.empty()) release_ = read_release();
+    statistics_ = os_linux::make_statistics(view_, *this, cpus_);
   }
 
   std::string_view name() const override { return "linux"; }
@@ -37,6 +39,7 @@ class LinuxModel final : public OsModel {
     return os_linux::read_module_symbols(view_, module).map([](auto&& symbols) -> std::unique_ptr<Symbols> { return std::move(symbols); });
   }
   Result<std::unique_ptr<Types>> module_types(const Module& module) const override;
+  const Statistics* statistics() const override { return statistics_.get(); }
   Result<Pieces> pieces() const override {
     Pieces all = TRY(os_linux::collect_pieces(view_, map_));
     os_linux::add_rows_of_cpus(view_, view_.symbols, cpus(), all.pieces.front().unwind);
@@ -54,6 +57,7 @@ class LinuxModel final : public OsModel {
   std::string release_;
   KernelMap map_;
   std::vector<os_linux::CpuSlot> cpus_;
+  std::unique_ptr<Statistics> statistics_;
 };
 
 Result<std::unique_ptr<Types>> LinuxModel::module_types(const Module& module) const {

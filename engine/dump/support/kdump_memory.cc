@@ -178,6 +178,31 @@ std::optional<std::uint64_t> KdumpMemory::file_offset(PhysAddr at) const {
   return named_->file.stored_at(stored->offset + at.raw % block_size_);
 }
 
+// Whether a page can be decompressed shows when it is read; here its bytes must be in the file.
+bool KdumpMemory::holds(std::uint64_t pfn, Cursor& cursor) const {
+  const auto stored = locate(pfn, cursor);
+  if (!stored) return false;
+  const auto last = cursor.part->file.next_present(stored->offset + (stored->size - 1));
+  return last && last->offset == stored->offset + (stored->size - 1);
+}
+
+std::optional<PhysRange> KdumpMemory::next_stored(PhysAddr at) const {
+  const auto all = ranges();
+  auto range = std::ranges::partition_point(all, [&](const PhysRange& r) { return r.first.raw + (r.size - 1) < at.raw; });
+  Cursor cursor;
+  for (; range != all.end(); ++range) {
+    const std::uint64_t end = (range->first.raw + (range->size - 1)) / block_size_ + 1;
+    std::uint64_t pfn = std::max(at, range->first).raw / block_size_;
+    while (pfn < end && !holds(pfn, cursor)) ++pfn;
+    const std::uint64_t first = pfn;
+    while (pfn < end && holds(pfn, cursor)) ++pfn;
+    if (pfn == first) continue;
+    const std::uint64_t from = std::max(at.raw, first * block_size_);
+    return PhysRange{{from}, pfn * block_size_ - from};
+  }
+  return std::nullopt;
+}
+
 std::uint64_t KdumpMemory::expected_end() const {
   constexpr std::uint64_t most_counted = std::uint64_t{1} << 23;  // page frames: 1 MiB of bitmap
   constexpr std::uint64_t looked_at = 256;                        // the last page may be one of zeros, which is stored first

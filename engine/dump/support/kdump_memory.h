@@ -31,6 +31,7 @@ class KdumpMemory final : public PhysicalMemory {
   Result<std::size_t> read(PhysAddr at, MutableBytes out) const override;
   std::span<const PhysRange> ranges() const override;
   std::optional<std::uint64_t> file_offset(PhysAddr at) const override;
+  std::optional<PhysRange> next_stored(PhysAddr at) const override;
 
   // Page frames that no part holds, though a part of the set should.
   std::uint64_t uncovered() const;
@@ -44,6 +45,7 @@ class KdumpMemory final : public PhysicalMemory {
   const KdumpPart* part_of(std::uint64_t pfn) const;
   Result<Stored> descriptor(const KdumpPart& part, std::uint64_t rank) const;
   Result<Stored> locate(std::uint64_t pfn, Cursor& cursor) const;
+  bool holds(std::uint64_t pfn, Cursor& cursor) const;
   std::size_t dumped_run(PhysAddr at, std::size_t bytes) const;
   Result<std::size_t> read_run(PhysAddr at, MutableBytes out) const;
   Result<void> page(std::uint64_t pfn, MutableBytes out, Cursor& cursor) const;

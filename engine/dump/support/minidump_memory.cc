@@ -86,6 +86,22 @@ std::optional<std::uint64_t> MinidumpMemory::file_offset(PhysAddr at) const {
   return found ? file_.stored_at(found->offset) : std::nullopt;
 }
 
+std::optional<PhysRange> MinidumpMemory::next_stored(PhysAddr at) const {
+  constexpr std::uint64_t longest = 1 << 30;
+  const std::uint64_t from = at.raw / layout_.page_bytes;
+  auto span = std::ranges::upper_bound(spans_, from, {}, &Span::first_frame);
+  if (span != spans_.begin()) --span;
+  for (; span != spans_.end(); ++span)
+    for (std::uint64_t frame = std::max(from, span->first_frame); frame - span->first_frame < span->frames; ++frame) {
+      if (bitmap_.test(span->first_bit + (frame - span->first_frame)) != PageBitmap::Bit::set) continue;
+      const PhysAddr first{std::max(at.raw, frame * layout_.page_bytes)};
+      const auto found = place(first, longest);
+      const auto there = found ? file_.next_present(found->offset) : std::nullopt;
+      if (there && there->offset == found->offset) return PhysRange{first, std::min(there->size, found->size)};
+    }
+  return std::nullopt;
+}
+
 std::span<const PhysRange> MinidumpMemory::ranges() const {
   std::call_once(ranges_once_, [this] {
     if (layout_.available.empty()) ranges_ = bitmap_.runs(static_cast<std::uint32_t>(layout_.page_bytes));

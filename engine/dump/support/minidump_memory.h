@@ -48,6 +48,7 @@ class MinidumpMemory final : public PhysicalMemory {
   Bytes view(PhysAddr at) const override;
   std::span<const PhysRange> ranges() const override;
   std::optional<std::uint64_t> file_offset(PhysAddr at) const override;
+  std::optional<PhysRange> next_stored(PhysAddr at) const override;
 
   const File& file() const { return file_; }
   const PhysicalMemory& entries() const { return entries_; }

@@ -71,4 +71,17 @@ std::optional<std::uint64_t> SegmentedMemory::file_offset(PhysAddr at) const {
   return file_.stored_at(run->offset + (at.raw - run->first));
 }
 
+std::optional<PhysRange> SegmentedMemory::next_stored(PhysAddr at) const {
+  auto run = std::upper_bound(runs_.begin(), runs_.end(), at.raw, [](std::uint64_t a, const Run& r) { return a < r.first; });
+  if (run != runs_.begin() && at.raw - std::prev(run)->first < std::prev(run)->size) --run;
+  for (; run != runs_.end(); ++run) {
+    const std::uint64_t skip = at.raw > run->first ? at.raw - run->first : 0, from = run->offset + skip;
+    const auto place = run->stored && from >= run->offset ? file_.next_present(from) : std::nullopt;
+    if (!place || place->offset - run->offset >= run->size) continue;
+    const std::uint64_t gap = place->offset - run->offset;
+    return PhysRange{{run->first + gap}, std::min(place->size, run->size - gap)};
+  }
+  return std::nullopt;
+}
+
 }  // namespace kvm

@@ -24,6 +24,7 @@ class SegmentedMemory final : public PhysicalMemory {
   Bytes view(PhysAddr at) const override;
   std::span<const PhysRange> ranges() const override { return ranges_; }
   std::optional<std::uint64_t> file_offset(PhysAddr at) const override;
+  std::optional<PhysRange> next_stored(PhysAddr at) const override;
 
  private:
   // Disjoint and ascending.
