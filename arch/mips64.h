@@ -32,14 +32,14 @@ template <class Bits>
 constexpr Rule no_pointer_or_page{{1ull << 63 | Bits::huge, 0}, {Bits::huge | 0x1, Bits::huge}};
 
 template <class Bits>
-constexpr Level l4k_40[] = {{30, 10, always, always, false, no_pointer}, {21, 9, always, no_huge<Bits>, false, no_pointer_or_page<Bits>}, {12, 9, present, never}};
+constexpr Level l4k_40[] = {{30, 10, always, always, false, nullptr, no_pointer}, {21, 9, always, no_huge<Bits>, false, nullptr, no_pointer_or_page<Bits>}, {12, 9, present, never}};
 template <class Bits>
-constexpr Level l4k_48[] = {{39, 9, always, always, false, no_pointer}, {30, 9, always, always, false, no_pointer},
-                            {21, 9, always, no_huge<Bits>, false, no_pointer_or_page<Bits>}, {12, 9, present, never}};
+constexpr Level l4k_48[] = {{39, 9, always, always, false, nullptr, no_pointer}, {30, 9, always, always, false, nullptr, no_pointer},
+                            {21, 9, always, no_huge<Bits>, false, nullptr, no_pointer_or_page<Bits>}, {12, 9, present, never}};
 template <class Bits>
-constexpr Level l16k_47[] = {{36, 11, always, always, false, no_pointer}, {25, 11, always, no_huge<Bits>, false, no_pointer_or_page<Bits>}, {14, 11, present, never}};
+constexpr Level l16k_47[] = {{36, 11, always, always, false, nullptr, no_pointer}, {25, 11, always, no_huge<Bits>, false, nullptr, no_pointer_or_page<Bits>}, {14, 11, present, never}};
 template <class Bits>
-constexpr Level l64k_42[] = {{29, 13, always, no_huge<Bits>, false, no_pointer_or_page<Bits>}, {16, 13, present, never}};
+constexpr Level l64k_42[] = {{29, 13, always, no_huge<Bits>, false, nullptr, no_pointer_or_page<Bits>}, {16, 13, present, never}};
 
 // The compatibility segments' physical addresses are bits 28:0, those of XKPHYS at most bits 47:0 (addrspace.h).
 constexpr std::uint64_t unmapped(std::uint64_t virt) { return virt >> 32 == 0xffff'ffff ? virt & 0x1fff'ffff : virt & 0x0000'ffff'ffff'ffff; }

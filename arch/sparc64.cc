@@ -15,10 +15,10 @@ constexpr Match present_u{0x80, 0x80}, present_v{0x10, 0x10};
 constexpr Rule nothing_u{zero, {1ull << 63 | 1ull << 56 | 0x80, 1ull << 56}}, nothing_v{zero, {1ull << 63 | 1ull << 56 | 0x10, 1ull << 56}};
 
 // Since v3.18; larger pages are of two halves for the TLB and one for the tables.
-constexpr Level levels_u[] = {{43, 10, always, always, false, nothing}, {33, 10, always, no_huge, false, nothing_u},
-                              {23, 10, always, no_huge, false, nothing_u}, {13, 10, present_u, never}};
-constexpr Level levels_v[] = {{43, 10, always, always, false, nothing}, {33, 10, always, no_huge, false, nothing_v},
-                              {23, 10, always, no_huge, false, nothing_v}, {13, 10, present_v, never}};
+constexpr Level levels_u[] = {{43, 10, always, always, false, nullptr, nothing}, {33, 10, always, no_huge, false, nullptr, nothing_u},
+                              {23, 10, always, no_huge, false, nullptr, nothing_u}, {13, 10, present_u, never}};
+constexpr Level levels_v[] = {{43, 10, always, always, false, nullptr, nothing}, {33, 10, always, no_huge, false, nullptr, nothing_v},
+                              {23, 10, always, no_huge, false, nullptr, nothing_v}, {13, 10, present_v, never}};
 
 // W, which Linux clears while a page is clean, and its own WRITE; EXEC; P: for the kernel only.  The linear map has W and P alone.
 constexpr Rights rights_u{{{0x2, 0x2}, {0x100, 0x100}}, {{0x1000, 0x1000}}, {{0x4, 0}}};

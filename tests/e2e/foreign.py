@@ -17,8 +17,10 @@ from lib import FOREIGN, Dump, Skip, differ, lacks, text
 PANIC = ["panic", "sysrq_handle_crash", "__handle_sysrq", "write_sysrq_trigger", "vfs_write", "ksys_write"]
 ENTRY = {"arm64": ["el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
          "i386": ["do_fast_syscall_32", "entry_SYSENTER_32"]}
-# What drgn 0.0.22 and libkdumpfile 0.5 read.
-PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile"}
+# What drgn 0.0.22 and libkdumpfile 0.5 read.  libkdumpfile has two processors more, s390x and ppc64; of the latter only hash tables
+# of kernels before 4.6, which no kernel here has.  Without VMCOREINFO it finds no page size, and drgn no kernel.
+PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vmcoreinfo.elf": "kdumpfile",
+         "i386-6.1-pae/pae/vmcoreinfo.elf": "kdumpfile"}
 
 
 def architecture(crash):
@@ -75,17 +77,6 @@ def check_process(env, dump):
         yield from differ(hex(at), memory.read(env, dump, hex(at), len(words), "--pid", tid), words)
 
 
-def check_kdumpfile(env, dump):
-    """Kernel addresses, as libkdumpfile translates and reads them."""
-    words = [line.split()[0] for line in dump.crash.lines("translate")] + [row["task"] for row in env.json("ps", dump)]
-    theirs = dict(peers.peer("kdumpfile", "peer_kdumpfile.py", dump.path, "--virtual", *words))
-    for word in words:
-        done = env.ask("read", dump, word, 64, "--output", "-")
-        yield from differ(f"64 bytes at {word}", done.stdout.hex() if not done.returncode else None, theirs[word])
-    if not any(theirs.values()):
-        yield "libkdumpfile reads nothing: the check is worth nothing"
-
-
 def as_proc_vmcore(env, dump):
     """A copy of QEMU's file with virtual addresses in its program headers, as the kernel's own dumps have them: without them drgn
     looks for the page tables with the page tables."""
@@ -125,11 +116,14 @@ def tests(env):
             yield f"{dump.id}/log", functools.partial(check_log, env, dump)
             yield f"{dump.id}/process", functools.partial(check_process, env, dump)
             for name in PEERS.get(dump.id, "").split():
-                yield f"{dump.id}/{name}", functools.partial({"drgn": check_drgn, "kdumpfile": check_kdumpfile}[name], env, dump)
+                yield f"{dump.id}/{name}", functools.partial({"drgn": check_drgn, "kdumpfile": peers.check_translation}[name], env, dump)
         if not shutil.which(crash.gdb):
             raise Skip(f"no {crash.gdb}")
         session = GdbSession(env, crash.dump())
         session.want("bt", "thread apply all bt")
         session.want("functions", "python " + "; ".join(f"gdb.execute('info symbol {address:#x}')" for address, *_ in functions(crash)))
-        for name, check in {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}.items():
+        checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}
+        if crash.dump().name == "raw.img":  # memory alone: what the CPUs had in their registers is not in it
+            del checks["panic"]
+        for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)

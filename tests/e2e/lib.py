@@ -16,7 +16,7 @@ CRASHES = {"6.1": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec", "m
            "6.12": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec"]}
 # Other processors: their checks are in foreign.py.
 FOREIGN = {"arm64-6.1": ["qemu", "nonote"], "arm64-6.12": ["qemu", "nonote-48"], "arm64-6.12-16k": ["qemu", "nonote-48"],
-           "i386-6.1": ["non-pae"], "i386-6.1-pae": ["pae", "pae-nonote"]}
+           "i386-6.1": ["non-pae"], "i386-6.1-pae": ["pae", "pae-nonote"], "mips64el-6.1": ["malta"]}
 DAMAGED = ("incomplete.kdump", "truncated.elf", "truncated.kdump")
 
 
@@ -54,7 +54,7 @@ class Crash:
 
     def dump(self, name=None):
         """The dump that stands for the crash where one is enough."""
-        return Dump(self, name or {"kexec": "filtered.elf"}.get(self.name, "nonote.elf" if "nonote" in self.name else "vmcoreinfo.elf"))
+        return Dump(self, name or {"kexec": "filtered.elf", "malta": "raw.img"}.get(self.name, "nonote.elf" if "nonote" in self.name else "vmcoreinfo.elf"))
 
     @functools.cache
     def truth(self, name):
@@ -123,7 +123,7 @@ class Dump:
         self.damaged = name in DAMAGED
         self.options = []
         if name == "raw.img":
-            self.options = ["--format", "raw", "--arch", "x86_64"]
+            self.options = ["--format", "raw", "--arch", crash.kernel.rpartition("-")[0] or "x86_64"]
         if self.name.startswith("split-1"):
             for part in ("split-2", "split-3"):
                 self.options += ["--part", str(crash.folder / self.name.replace("split-1", part))]
