@@ -27,8 +27,10 @@ const Arch* find_elf(std::uint16_t machine, std::uint8_t pointer_bytes, std::end
   return best ? best : first([&](const Arch& a) { return a.elf_machine == machine; });
 }
 
-const Arch* find_machine(std::string_view utsname_machine) {
-  return first([&](const Arch& a) { return std::ranges::find(a.machines, utsname_machine) != a.machines.end(); });
+const Arch* find_machine(std::string_view utsname_machine, std::endian endian) {
+  const auto named = [&](const Arch& a) { return std::ranges::find(a.machines, utsname_machine) != a.machines.end(); };
+  const Arch* best = first([&](const Arch& a) { return named(a) && a.endian == endian; });
+  return best ? best : first(named);
 }
 
 }  // namespace kvm::arch

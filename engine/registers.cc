@@ -89,7 +89,7 @@ std::string target_xml(const arch::Arch& arch) {
   std::string xml = "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n<target version=\"1.0\">\n";
   xml += fmt::format("<architecture>{}</architecture>\n", arch.gdb_name);
   // Without this gdb takes its default, GNU/Linux: it then looks for a dynamic linker and never asks for our library list.
-  xml += "<osabi>none</osabi>\n";
+  xml += fmt::format("<osabi>{}</osabi>\n", arch.gdb_osabi);
   std::string_view feature;
   for (const arch::Register& reg : arch.registers) {
     if (reg.feature != feature) {

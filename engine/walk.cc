@@ -1,6 +1,8 @@
 // One walk: from the root down, an entry per level, until a page or a hole.
 #include "engine/walk.h"
 
+#include <algorithm>
+
 #include "engine/integers.h"
 
 namespace kvm {
@@ -15,7 +17,18 @@ struct Half {
   VirtAddr first, last;  // of the half, or of the hole between the halves
 };
 
+Half part_of(std::span<const arch::Reach> reach, VirtAddr address) {
+  std::uint64_t next = 0;
+  for (const arch::Reach& part : reach) {
+    if (address.raw < part.first) return {false, false, {next}, {part.first - 1}};
+    if (address.raw <= part.last) return {true, &part != reach.data(), {part.first}, {part.last}};
+    next = part.last + 1;
+  }
+  return {false, false, {next}, {~std::uint64_t{0}}};
+}
+
 Half half_of(const arch::PagingMode& mode, VirtAddr address) {
+  if (!mode.reach.empty()) return part_of(mode.reach, address);
   const bool one_half = mode.halves == arch::Halves::one_root_unsigned;
   // With sign extension half of va_bits is on either side; Arm's two roots have va_bits each.
   const std::uint64_t reach = low_bits(mode.halves == arch::Halves::one_root_signed ? mode.va_bits - 1u : mode.va_bits);
@@ -68,9 +81,10 @@ Result<Extent> descend(const PhysicalMemory& memory, const PageTable& table, con
     if (trace) trace->push_back({static_cast<std::uint8_t>(mode.levels.size() - depth), entry_at, entry});
     entry &= ~table.clear;
 
+    const auto means = [&level](std::uint64_t e) { return level.valid(e) && !level.empty(e); };
     auto* const held = level.held ? level.held : mode.held;
-    if (const std::uint64_t kept = level.valid(entry) || !held ? 0 : held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
-    if (!level.valid(entry)) return hole_at(level.shift, address);
+    if (const std::uint64_t kept = means(entry) || !held ? 0 : held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
+    if (!means(entry)) return hole_at(level.shift, address);
     const PhysAddr frame = frame_of(mode, level, entry);
     if (!level.table(entry)) {
       allow(mode.page, entry);
@@ -78,6 +92,7 @@ Result<Extent> descend(const PhysicalMemory& memory, const PageTable& table, con
     }
     if (level.has_rights) allow(mode.table, entry);
     if (depth + 1 == mode.levels.size()) break;  // the last level's `table` never holds
+    if (depth < table.empty.size() && frame == table.empty[depth]) return hole_at(level.shift, address);
     const arch::Level& next = mode.levels[depth + 1];
     if (mode.in_table && !mode.in_table(entry, index_of(next, address))) return hole_at(next.shift, address);
     entry_at = frame + index_of(next, address) * mode.entry_bytes;
@@ -92,7 +107,9 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
   const Half half = half_of(mode, address);
   if (!half.reachable) return Extent{half.first, half.last, std::nullopt, {}};
   const PhysAddr root = half.upper && mode.halves == arch::Halves::two_roots ? table.high : table.low;
-  return descend(memory, table, memory, 0, root + index_of(mode.levels.front(), address) * mode.entry_bytes, address, trace);
+  Extent extent = TRY(descend(memory, table, memory, 0, root + index_of(mode.levels.front(), address) * mode.entry_bytes, address, trace));
+  if (!extent.phys) extent.first = std::max(extent.first, half.first), extent.last = std::min(extent.last, half.last);
+  return extent;
 }
 
 Result<Extent> walk(const PhysicalMemory& memory, const EntryArray& array, VirtAddr address, std::vector<WalkStep>* trace) {

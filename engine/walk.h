@@ -1,6 +1,7 @@
 // The page-table walker.  There is one, and it interprets arch::PagingMode.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "arch/arch.h"
@@ -16,6 +17,9 @@ struct PageTable {
   PhysAddr high;                // root of the upper half (Halves::two_roots)
   std::uint64_t clear = 0;      // bits of an entry that are not address (AMD's SME mask)
   std::endian order = std::endian::little;
+  // Tables that empty entries lead to, behind the root's entries first (PagingMode::empty_tables).
+  std::array<PhysAddr, 4> empty{none, none, none, none};
+  static constexpr PhysAddr none{~std::uint64_t{0}};
 };
 
 // Entries of one level in a row of their own, outside the machine's memory: how FreeBSD's minidumps keep the kernel's tables.

@@ -6,8 +6,10 @@ namespace {
 
 void append_value(std::string& out, const RegisterFile& registers, std::size_t index) {
   const auto value = registers.get(index);
+  const arch::Register& reg = registers.arch().registers[index];
+  const bool zero = registers.arch().gdb_needs_pc && reg.role == arch::Role::pc;
   if (value) append_hex(out, *value);
-  else out.append(2 * ((registers.arch().registers[index].bits + 7u) / 8), 'x');  // known to be unknown
+  else out.append(2 * ((reg.bits + 7u) / 8), zero ? '0' : 'x');  // x: known to be unknown
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 
 // QEMU may leave the name empty.  Then a CPU note says enough, when exactly one processor's has its size.
 const arch::Arch* arch_of(const KdumpHeader& h, const std::vector<Note>& notes) {
-  if (const auto* named = arch::find_machine(h.machine())) return named;
+  if (const auto* named = arch::find_machine(h.machine(), h.order)) return named;
   const arch::Arch* found = nullptr;
   for (const arch::Arch* row : arch::arches()) {
     if (row->pointer_bytes != h.word || row->endian != h.order) continue;

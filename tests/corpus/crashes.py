@@ -66,6 +66,8 @@ CRASHES = {crash.name: crash for crash in [
   Crash("nonote-s390", kernels=("s390x-6.1",), cpu="max", note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
   Crash("nonote-radix", kernels=("ppc64el-6.1",), cpu="power9", memory=1024, note=False, dumps=("nonote.elf", "nonote.kdump", "raw.img")),
   Crash("nonote-hash", kernels=("ppc64el-6.1",), cpu="power8", memory=1024, note=False, dumps=("nonote.elf",)),
+  # QEMU writes no dumps of MIPS machines.  Of a Malta board's memory the first 256 MB are where memory is expected.
+  Crash("malta", kernels=("mips64el-6.1",), cpu="5KEc", memory=256, smp=1, note=False, dumps=("raw.img",)),
   Crash("pae-nonote", kernels=("i386-6.1-pae",), note=False, dumps=("nonote.elf",)),
 ]}
 

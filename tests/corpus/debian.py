@@ -23,6 +23,7 @@ SERIES = {
   "i386-6.1-pae": ("linux-image-686-pae-dbg", "i386"),
   "ppc64el-6.1": ("linux-image-powerpc64le-dbg", "ppc64el"),
   "s390x-6.1": ("linux-image-s390x-dbg", "s390x"),
+  "mips64el-6.1": ("linux-image-5kc-malta-dbg", "mips64el"),
 }
 NATIVE = "amd64"
 

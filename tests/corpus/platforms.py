@@ -37,4 +37,6 @@ PLATFORMS = {
   "s390x": Platform("qemu-system-s390x", "qemu-system-misc", "ttysclp0", "s390x-linux-gnu-gcc",
                     ("gcc-s390x-linux-gnu", "libc6-dev-s390x-cross"), machine=("-M", "s390-ccw-virtio"),
                     last_words="Kernel panic - not syncing", at_rest="(?i)mask 0002"),
+  "mips64el": Platform("qemu-system-mips64el", "qemu-system-mips", "ttyS0", "mips64el-linux-gnuabi64-gcc",
+                       ("gcc-mips64el-linux-gnuabi64", "libc6-dev-mips64el-cross"), machine=("-M", "malta")),
 }

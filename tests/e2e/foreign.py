@@ -19,8 +19,9 @@ ENTRY = {"arm64": ["el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
          "i386": ["do_fast_syscall_32", "entry_SYSENTER_32"],
          "ppc64el": ["system_call_exception"],
          "s390x": ["__do_syscall", "system_call"]}
-# What drgn 0.0.22 and libkdumpfile 0.5 read.
-PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "s390x-6.1/nonote-s390/nonote.elf": "kdumpfile"}
+# What drgn 0.0.22 and libkdumpfile 0.5 read.  Of ppc64's tables libkdumpfile knows only hash's before 4.6, which no kernel here has.
+PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vmcoreinfo.elf": "kdumpfile",
+         "i386-6.1-pae/pae/vmcoreinfo.elf": "kdumpfile", "s390x-6.1/nonote-s390/nonote.elf": "kdumpfile"}
 
 
 def architecture(crash):
@@ -77,31 +78,6 @@ def check_process(env, dump):
         yield from differ(hex(at), memory.read(env, dump, hex(at), len(words), "--pid", tid), words)
 
 
-def check_kdumpfile(env, dump):
-    """Kernel addresses, as libkdumpfile translates and reads them."""
-    words = [line.split()[0] for line in dump.crash.lines("translate")] + [row["task"] for row in env.json("ps", dump)]
-    theirs = dict(peers.peer("kdumpfile", "peer_kdumpfile.py", without_sections(env, dump), "--virtual", *words))
-    for word in words:
-        done = env.ask("read", dump, word, 64, "--output", "-")
-        yield from differ(f"64 bytes at {word}", done.stdout.hex() if not done.returncode else None, theirs[word])
-    if not any(theirs.values()):
-        yield "libkdumpfile reads nothing: the check is worth nothing"
-
-
-def without_sections(env, dump):
-    """A big-endian file of QEMU 7.2 says that its section names have 2^59 bytes and more, which libkdumpfile believes."""
-    with dump.path.open("rb") as file:
-        if file.read(6)[5] != 2:
-            return dump.path
-    copy = env.temp("no-sections.elf")
-    subprocess.run(["cp", "--sparse=always", str(dump.path), str(copy)], check=True)
-    with copy.open("r+b") as file:
-        for offset, field in ((40, bytes(8)), (60, bytes(4))):  # e_shoff; e_shnum and e_shstrndx
-            file.seek(offset)
-            file.write(field)
-    return copy
-
-
 def as_proc_vmcore(env, dump):
     """A copy of QEMU's file with virtual addresses in its program headers, as the kernel's own dumps have them: without them drgn
     looks for the page tables with the page tables."""
@@ -129,6 +105,24 @@ def as_proc_vmcore(env, dump):
     return Dump(dump.crash, copy)
 
 
+def without_sections(env, dump):
+    """A big-endian file of QEMU 7.2 says that its section names have 2^59 bytes and more, which libkdumpfile believes."""
+    with dump.path.open("rb") as file:
+        if file.read(6)[5] != 2:
+            return dump
+    copy = env.temp("no-sections.elf")
+    subprocess.run(["cp", "--sparse=always", str(dump.path), str(copy)], check=True)
+    with copy.open("r+b") as file:
+        for offset, field in ((40, bytes(8)), (60, bytes(4))):  # e_shoff; e_shnum and e_shstrndx
+            file.seek(offset)
+            file.write(field)
+    return Dump(dump.crash, copy)
+
+
+def check_kdumpfile(env, dump):
+    yield from peers.check_translation(env, without_sections(env, dump))
+
+
 def check_drgn(env, dump):
     yield from peers.check_drgn(env, as_proc_vmcore(env, dump), ["init_task", "linux_banner", "init_uts_ns", "saved_command_line"])
 
@@ -147,5 +141,8 @@ def tests(env):
         session = GdbSession(env, crash.dump())
         session.want("bt", "thread apply all bt")
         session.want("functions", "python " + "; ".join(f"gdb.execute('info symbol {address:#x}')" for address, *_ in functions(crash)))
-        for name, check in {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}.items():
+        checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}
+        if crash.dump().name == "raw.img":  # memory alone: what the CPUs had in their registers is not in it
+            del checks["panic"]
+        for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)

@@ -17,8 +17,8 @@ CRASHES = {"6.1": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec", "m
 # Other processors: their checks are in foreign.py.
 FOREIGN = {"arm64-6.1": ["qemu", "nonote"], "arm64-6.12": ["qemu", "nonote-48"], "arm64-6.12-16k": ["qemu", "nonote-48"],
            "i386-6.1": ["non-pae"], "i386-6.1-pae": ["pae", "pae-nonote"],
-           "ppc64el-6.1": ["nonote-radix", "nonote-hash"], "s390x-6.1": ["nonote-s390"]}
-MACHINES = {"ppc64el": "ppc64le", "s390x": "s390x"}  # of raw images; the others' are x86_64
+           "ppc64el-6.1": ["nonote-radix", "nonote-hash"], "s390x-6.1": ["nonote-s390"], "mips64el-6.1": ["malta"]}
+MACHINES = {"ppc64el": "ppc64le", "s390x": "s390x", "mips64el": "mips64el"}  # of raw images; the others' are x86_64
 DAMAGED = ("incomplete.kdump", "truncated.elf", "truncated.kdump")
 
 
@@ -56,7 +56,7 @@ class Crash:
 
     def dump(self, name=None):
         """The dump that stands for the crash where one is enough."""
-        return Dump(self, name or {"kexec": "filtered.elf"}.get(self.name, "nonote.elf" if "nonote" in self.name else "vmcoreinfo.elf"))
+        return Dump(self, name or {"kexec": "filtered.elf", "malta": "raw.img"}.get(self.name, "nonote.elf" if "nonote" in self.name else "vmcoreinfo.elf"))
 
     @functools.cache
     def truth(self, name):

@@ -8,6 +8,7 @@
 
 #include "engine/space.h"
 #include "tests/support/page_tables.h"
+#include "tests/support/walk_file.h"
 
 using namespace kvm;
 using kvm::testing::FakeMemory;
@@ -163,28 +164,88 @@ TEST_CASE("windows of linear mappings tile with the holes between them", "[prope
   }
 }
 
-TEST_CASE("page tables of garbage and loops end in bounded time", "[property][space]") {
-  for (std::uint64_t seed = 0; seed < 10; ++seed) {
-    std::mt19937_64 random(seed);
-    INFO("seed " << seed);
-    FakeMemory memory;
-    memory.ram(0, 0x10000);
-    for (std::uint64_t at = 0; at < 0x10000; at += 8) {
-      // Half of the entries lead to another page of the same sixteen, the root included.
-      const std::uint64_t entry = random() & 1 ? (random() & 0xf000) | (random() & 0xfff) : random();
-      memory.put_number({at}, entry);
-    }
-    for (const arch::PagingMode& mode : arch::find("x86_64")->paging) {
-      const AddressSpace space(memory, {{{0}, top, table_at(mode, 0x3000), "garbage"}, {{0}, top, Linear{{0}}, "identity"}});
-      for (int i = 0; i < 2000; ++i) {
-        const VirtAddr at{random()};
-        std::vector<WalkStep> trace;
-        (void)walk(memory, table_at(mode, 0x3000), at, &trace);
-        auto extent = space.extent_at(at);
-        const bool bounded = trace.size() <= mode.levels.size();
-        const bool sane = extent && extent->first <= at && at <= extent->last;
-        if (!bounded || !sane) FAIL("at " << std::hex << at.raw);
-      }
-    }
+namespace {
+
+// Every mode of every processor, with the tables of its golden walks: bits that mean something there.
+void for_each_mode(auto check) {
+  for (const arch::Arch* arch : arch::arches())
+    for (auto& golden : kvm::testing::read_walk_file(std::string(TEST_DATA) + "/golden/walks/" + std::string(arch->name) + ".txt"))
+      for (const arch::PagingMode& mode : arch->paging)
+        if (mode.name == golden.mode && !golden.entries.empty() && !golden.checks.empty()) {
+          INFO(arch->name << " " << mode.name);
+          check(PageTable{&mode, golden.low, golden.high, golden.clear, golden.order, golden.empty}, golden);
+        }
+}
+
+// As the kernel's map is made: windows, tables, and something that stands in for missing ones.
+std::vector<Mapping> mappings_with(const PageTable& table) {
+  std::vector<Mapping> mappings;
+  for (const arch::Window& window : table.mode->windows) mappings.push_back({{window.first}, {window.last}, Linear{{window.phys}}, "window"});
+  mappings.push_back({{0}, top, table, "page tables"});
+  mappings.push_back({{0}, top, Linear{{0}}, "identity"});
+  return mappings;
+}
+
+// Addresses where something is: near those that the golden file asks for, at the edges of everything, and anywhere.
+VirtAddr some_address(const kvm::testing::WalkCase& golden, std::mt19937_64& random) {
+  const std::uint64_t any = random();
+  if (any % 4 == 0) return {random()};
+  if (any % 4 == 1) return {random() % 2 ? ~0ull >> random() % 64 : ~0ull << random() % 64};
+  const std::uint64_t near = golden.checks[random() % golden.checks.size()].virt.raw;
+  return {near ^ (random() & ~0ull >> (64 - random() % 40 - 1))};
+}
+
+// What is wrong with the extent at an address and with its neighbours.
+std::string neighbour_problem(const AddressSpace& space, VirtAddr at) {
+  const auto extent = space.extent_at(at);
+  if (!extent) return to_string(extent.error());
+  if (extent->first > at || extent->last < at) return "the extent is elsewhere";
+  if (!same(space.extent_at(extent->first), *extent) || !same(space.extent_at(extent->last), *extent)) return "not one extent";
+  if (extent->last != top) {
+    const auto next = space.extent_at(extent->last + 1);
+    if (!next || next->first != extent->last + 1) return "the next one does not begin behind it";
   }
+  if (extent->first.raw) {
+    const auto before = space.extent_at(extent->first - 1);
+    if (!before || before->last != extent->first - 1) return "the one before does not end before it";
+  }
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("extents tile in every paging mode", "[property][space]") {
+  std::mt19937_64 random(1);
+  for_each_mode([&](const PageTable& table, kvm::testing::WalkCase& golden) {
+    if (table.mode->page_shift) return;  // a page of several entries is typed only once
+    const AddressSpace space(golden.memory, mappings_with(table));
+    for (int i = 0; i < 1000; ++i) {
+      const VirtAddr at = some_address(golden, random);
+      if (const std::string problem = neighbour_problem(space, at); !problem.empty()) FAIL_CHECK("at " << std::hex << at.raw << ": " << problem);
+    }
+  });
+}
+
+TEST_CASE("page tables of garbage and loops end in bounded time", "[property][space]") {
+  std::mt19937_64 random(1);
+  for_each_mode([&](const PageTable& table, kvm::testing::WalkCase& golden) {
+    // Where the tables were, now a third of all entries is any bits, and a third leads somewhere among the tables, roots included.
+    constexpr std::uint64_t size = 0x40000;
+    golden.memory.ram(0, size);
+    for (std::uint64_t at = 0; at < size; at += golden.entry_bytes) {
+      const std::uint64_t known = golden.entries[random() % golden.entries.size()].second;
+      const std::uint64_t looping = known ^ (random() & 0x3f000) * (random() & 1);
+      golden.memory.put_number({at}, random() % 3 == 0 ? random() : random() % 2 ? looping : 0, golden.entry_bytes, golden.order);
+    }
+    const AddressSpace space(golden.memory, mappings_with(table));
+    for (int i = 0; i < 2000; ++i) {
+      const VirtAddr at = some_address(golden, random);
+      std::vector<WalkStep> trace;
+      (void)walk(golden.memory, table, at, &trace);
+      const auto extent = space.extent_at(at);
+      const bool bounded = trace.size() <= table.mode->levels.size();
+      const bool sane = extent && extent->first <= at && at <= extent->last;
+      if (!bounded || !sane) FAIL_CHECK("at " << std::hex << at.raw);
+    }
+  });
 }

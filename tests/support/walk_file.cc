@@ -58,13 +58,16 @@ void read_line(const std::vector<std::string>& words, const std::string& where, 
   if (key == "root") {
     now.low = now.high = {number(words.at(1))};
     if (words.size() > 2) now.high = {number(words[2])};
+  } else if (key == "empty") {
+    for (std::size_t i = 1; i < words.size(); ++i) now.empty.at(i - 1) = {number(words[i])};
   } else if (key == "clear") now.clear = number(words.at(1));
   else if (key == "order") now.order = words.at(1) == "big" ? std::endian::big : std::endian::little;
   else if (key == "bytes") now.entry_bytes = number(words.at(1));
   else if (key == "absent") now.memory.exclude({number(words.at(1))});
   else if (key == "lost") now.memory.lose({number(words.at(1))});
   else if (key.ends_with(":")) {
-    now.memory.put_number({number(key.substr(0, key.size() - 1))}, number(words.at(1)), now.entry_bytes, now.order);
+    now.entries.push_back({{number(key.substr(0, key.size() - 1))}, number(words.at(1))});
+    now.memory.put_number(now.entries.back().first, now.entries.back().second, now.entry_bytes, now.order);
   } else {
     now.checks.push_back(read_check(words));
     now.checks.back().where = where;

@@ -4,6 +4,7 @@
 //   mode 4-level                   begins a case: empty memory, a mode of the architecture by name
 //   root 0x1000 [0x2000]           the root table, and the upper half's where there are two
 //   clear 0x800000000000           entry bits that are not address
+//   empty 0x5000 [0x6000 ...]      the tables behind empty entries, the root's first
 //   order big                      of the entries; default: little
 //   bytes 4                        of an entry; default: 8
 //   0x1ff8: 0x2003                 an entry at a physical address
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/walk.h"
@@ -33,9 +35,11 @@ struct WalkCase {
   std::string mode;
   PhysAddr low, high;
   std::uint64_t clear = 0;
+  std::array<PhysAddr, 4> empty = PageTable{}.empty;
   std::endian order = std::endian::little;
   std::size_t entry_bytes = 8;
   FakeMemory memory;
+  std::vector<std::pair<PhysAddr, std::uint64_t>> entries;  // what `memory` holds
   std::vector<WalkCheck> checks;
 };
 

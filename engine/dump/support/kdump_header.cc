@@ -97,7 +97,7 @@ Result<Reading> choose_main(const File& file, Bytes raw) {
   for (const std::endian order : {std::endian::little, std::endian::big}) {
     for (const MainLayout* l : {&main64, &main32}) {
       Reading r = read_main(raw, *l, order);
-      const arch::Arch* row = arch::find_machine(r.header.machine());
+      const arch::Arch* row = arch::find_machine(r.header.machine(), order);
       const bool named = row && row->endian == order && row->pointer_bytes == l->word;
       if (!r.problem.empty()) {
         if (problem.empty() || named) problem = r.problem;

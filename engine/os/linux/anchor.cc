@@ -22,9 +22,19 @@ PageTable make_table(const OsInput& in, const arch::PagingMode& mode, PhysAddr r
   return {&mode, root, root, clear, in.arch.entry_order};
 }
 
+// Whether the kernel has the tables behind empty entries that a mode needs, of the right sizes.
+bool has_empty_tables(const OsInput& in, const arch::PagingMode& mode) {
+  for (std::size_t i = 0; i < mode.empty_tables.size(); ++i) {
+    const auto found = in.symbols ? in.symbols->find(mode.empty_tables[i]) : std::nullopt;
+    if (!found || (found->size && found->size != std::uint64_t{mode.entry_bytes} << mode.levels[i + 1].bits)) return false;
+  }
+  return true;
+}
+
 Modes all_modes(const OsInput& in) {
   Modes modes;
   for (const arch::PagingMode& mode : in.arch.paging) modes.push_back(&mode);
+  std::ranges::stable_partition(modes, [&](const arch::PagingMode* mode) { return has_empty_tables(in, *mode); });
   return modes;
 }
 
@@ -70,9 +80,12 @@ std::vector<Place> places(const OsInput& in, const Vmcoreinfo& info) {
   }
   constexpr std::size_t most_bases = 64;
   bases.resize(std::min(bases.size(), most_bases));
+  // The image was linked above its base, and not far.
+  std::vector<std::uint64_t> virtuals(layout.image_bases.begin(), layout.image_bases.end());
+  if (auto text = link_address(in, "_text")) std::ranges::sort(virtuals, {}, [&](std::uint64_t virt) { return *text - virt; });
   std::vector<Place> result;
   for (std::uint64_t phys : bases)
-    for (std::uint64_t virt : layout.image_bases) result.push_back({{virt}, {phys}});
+    for (std::uint64_t virt : virtuals) result.push_back({{virt}, {phys}});
   return result;
 }
 
@@ -117,6 +130,28 @@ std::optional<Place> stored_place(const OsInput& in, PhysAddr image, std::uint64
   return Place{{image.raw + load_unsigned(bytes, in.arch.endian)}, image};
 }
 
+// Most entries of a kernel's root are empty.  Where windows translate, so that every table seems right, an entry that leads to
+// the table behind empty ones tells this kernel's root from one that lies where the image was before it moved itself.
+bool is_root(const OsInput& in, const PageTable& table, const Place& image, std::uint64_t text) {
+  const auto names = table.mode->empty_tables;
+  if (names.empty() || !link_address(in, names.back())) return true;  // there is none, or nobody tells
+  const auto empty = link_address(in, names.front());
+  if (!empty) return false;
+  std::vector<std::uint8_t> root(std::size_t{table.mode->entry_bytes} << table.mode->levels.front().bits);
+  const std::size_t got = in.dump.memory->read(table.low, root).value_or(0);
+  for (std::size_t at = 0; at + table.mode->entry_bytes <= got; at += table.mode->entry_bytes)
+    if (load_unsigned(Bytes(root).subspan(at, table.mode->entry_bytes), table.order) == image.virt.raw + (*empty - text)) return true;
+  return false;
+}
+
+// An image that no table shows: the linear map, which can be written, shows its memory.
+std::optional<Anchor> anchor_outside_tables(const OsInput& in, const PageTable& table, PhysAddr image, std::uint64_t text, PhysAddr known) {
+  const auto linear = stored_place(in, image, text);
+  const auto extent = linear ? walk(*in.dump.memory, table, linear->at(known)) : fail(Errc::not_found);
+  if (!extent || !extent->phys || extent->at(linear->at(known)) != known || !extent->access.write) return std::nullopt;
+  return Anchor{table, {{text}, image}, {text}};
+}
+
 // The base that belongs to a place of the image's first byte.
 Place base_of(const OsInput& in, const Place& image) {
   const arch::LinuxLayout& layout = layout_of(in);
@@ -135,7 +170,7 @@ std::optional<std::uint64_t> link_address(const OsInput& in, std::string_view sy
 std::optional<Anchor> anchor_from_vmcoreinfo(const OsInput& in, const Vmcoreinfo& info, bool sure) {
   auto root = root_symbol(in, [&](std::string_view name) { return info.symbol(name); });
   auto text = info.symbol("_stext");
-  if (!root || (sure && !text)) return std::nullopt;
+  if (!root || (sure && !text) || !layout_of(in).image_in_tables) return std::nullopt;
   std::optional<Anchor> likely;
   Verdict best = sure ? Verdict::unreadable : Verdict::no;
   for (const Place& base : places(in, info))
@@ -188,12 +223,18 @@ std::optional<Anchor> anchor_from_vmlinux(const OsInput& in) {
   return find_image(*in.dump.memory, layout_of(in).image_align, to_banner, [&](PhysAddr image) -> std::optional<Anchor> {
     for (const arch::PagingMode* mode : all_modes(in)) {
       const PageTable table = make_table(in, *mode, image + (*root - *text));
+      if (!layout_of(in).image_in_tables) {
+        if (auto anchor = anchor_outside_tables(in, table, image, *text, image + to_banner)) return anchor;
+        continue;
+      }
       std::vector<Place> tried = assumed;
       if (auto stored = stored_place(in, image, *text)) tried.push_back(*stored);
       if (auto first = first_of_image(in, table)) tried.push_back(base_of(in, *first));
-      for (const Place& base : tried)
-        if (has_shape(in, *mode, base, base.at(image).raw - *text) && leads_to(in, table, base.at(image + to_banner), image + to_banner) == Verdict::yes)
-          return Anchor{table, base, base.at(image)};
+      for (const Place& base : tried) {
+        const std::uint64_t slide = base.at(image).raw - *text;
+        const bool leads = has_shape(in, *mode, base, slide) && leads_to(in, table, base.at(image + to_banner), image + to_banner) == Verdict::yes;
+        if (leads && is_root(in, table, {base.at(image), image}, *text)) return Anchor{table, base, base.at(image)};
+      }
     }
     return std::nullopt;
   });

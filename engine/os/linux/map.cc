@@ -2,6 +2,8 @@
 // at once; a CPU's root register leads to the image by a short walk; scanning RAM is last.
 #include "engine/os/linux/map.h"
 
+#include <algorithm>
+
 #include "engine/os/linux/anchor.h"
 #include "engine/os/linux/scan.h"
 
@@ -19,6 +21,15 @@ std::optional<std::pair<VirtAddr, VirtAddr>> image_range(const OsInput& in, std:
   return std::pair{VirtAddr{*first + slide}, VirtAddr{*end + slide - 1}};
 }
 
+// With the tables that empty entries lead to.
+PageTable whole_table(const OsInput& in, const Anchor& anchor, std::uint64_t slide) {
+  PageTable table = anchor.table;
+  const auto names = table.mode->empty_tables;
+  for (std::size_t i = 0; i < std::min(names.size(), table.empty.size()); ++i)
+    if (auto address = link_address(in, names[i])) table.empty[i] = anchor.base.at(VirtAddr{*address + slide});
+  return table;
+}
+
 // What needs no tables, then page tables.  Where the dump lacks them, the image's and the direct map's constant distances
 // stand in.
 std::vector<Mapping> mappings_of(const OsInput& in, const Anchor& anchor, std::uint64_t slide) {
@@ -27,10 +38,11 @@ std::vector<Mapping> mappings_of(const OsInput& in, const Anchor& anchor, std::u
     maps.push_back({{window.first}, {window.last}, Linear{{window.phys}}, "direct window"});
   // The lower half's root, where it has one, is a process's.
   const bool upper_only = anchor.table.mode->halves == arch::Halves::two_roots;
-  maps.push_back({{upper_only ? std::uint64_t{1} << 63 : 0}, {~std::uint64_t{0}}, anchor.table, "page tables"});
+  maps.push_back({{upper_only ? std::uint64_t{1} << 63 : 0}, {~std::uint64_t{0}}, whole_table(in, anchor, slide), "page tables"});
   const auto image = image_range(in, slide);
   if (image && image->first <= image->second)
-    maps.push_back({image->first, image->second, Linear{anchor.base.at(image->first)}, "kernel image"});
+    maps.insert(layout_of(in).image_in_tables ? maps.end() : maps.begin(),
+                {image->first, image->second, Linear{anchor.base.at(image->first)}, "kernel image"});
   for (const SegmentHint& hint : in.dump.segments) {
     const bool in_image = image && hint.virt >= image->first && hint.virt <= image->second;
     const bool fits = hint.size && (hint.virt + (hint.size - 1)) >= hint.virt;

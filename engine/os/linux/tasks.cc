@@ -53,6 +53,13 @@ std::optional<std::uint64_t> tgid_of_parent(const Record& task) {
   return tgid ? std::optional(*tgid) : std::nullopt;
 }
 
+// thread_info is part of the task, or lies at the end of its stack.
+Result<std::uint64_t> cpu_of(const Record& task) {
+  auto cpu = task.first_number({"thread_info.cpu", "cpu"});
+  auto info = cpu ? fail(Errc::not_found) : task.follow("stack", "thread_info");
+  return info && info->address().raw ? info->number("cpu") : cpu;
+}
+
 Result<Task> read_task(const KernelView& view, VirtAddr at, bool& cut_name) {
   const Record record(view, "task_struct", at);
   Task task;
@@ -64,7 +71,7 @@ Result<Task> read_task(const KernelView& view, VirtAddr at, bool& cut_name) {
   task.kernel_thread = flags & pf_kthread;
   task.comm = shown_name(view, record, flags, TRY(record.text("comm")), cut_name);
   task.state = state_letter(TRY(record.first_number({"__state", "state"})), record.number("exit_state").value_or(0));
-  if (auto cpu = record.first_number({"thread_info.cpu", "cpu"})) task.cpu = static_cast<unsigned>(*cpu);
+  if (auto cpu = cpu_of(record)) task.cpu = static_cast<unsigned>(*cpu);
   if (auto cred = record.follow("cred", "cred")) task.uid = static_cast<std::uint32_t>(cred->number("uid").value_or(0));
   return task;
 }
@@ -128,8 +135,9 @@ Result<VirtAddr> frame_start(const KernelView& view, const arch::SavedFrame& fra
   return VirtAddr{caller.raw - TRY(view.types.size_of(frame.record))};
 }
 
-Result<std::uint64_t> saved_register(const KernelView& view, const Record& saved, VirtAddr start, const arch::SavedRegister& reg) {
-  if (reg.member.empty()) return view.number_at(start + reg.word_at, view.arch.pointer_bytes);
+Result<std::uint64_t> saved_register(const KernelView& view, const Record& saved, VirtAddr words, const arch::SavedRegister& reg) {
+  if (!reg.symbol.empty()) return TRY(view.address_of(reg.symbol)).raw;
+  if (reg.member.empty()) return view.number_at(words + reg.word_at, view.arch.pointer_bytes);
   const Member member = TRY(saved.member(reg.member));
   if (member.size <= view.arch.pointer_bytes) return saved.number(reg.member);
   return view.number_at(saved.address() + member.offset + reg.word_at, view.arch.pointer_bytes);
@@ -173,9 +181,10 @@ Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
     const Record task(view, "task_struct", at);
     const VirtAddr start = TRY(frame_start(view, frame, task));
     const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
+    const VirtAddr words = frame.words.empty() ? start : TRY(saved.pointer(frame.words)) + frame.words_offset;
     RegisterFile registers(view.arch);
     for (const arch::SavedRegister& reg : frame.regs)
-      if (auto value = saved_register(view, saved, start, reg)) registers.set(reg.reg, *value);
+      if (auto value = saved_register(view, saved, words, reg)) registers.set(reg.reg, *value);
     if (registers.empty()) return fail(Errc::not_found, at.raw, "the task's saved frame cannot be read");
     if (auto sp = register_index(view.arch, arch::Role::sp); sp && frame.sp_is_frame_end)
       registers.set(view.arch.registers[*sp].name, saved.address().raw + TRY(view.types.size_of(frame.record)));

@@ -166,6 +166,6 @@ TEST_CASE("look-ups by name, by utsname and by ELF header", "[arch]") {
   CHECK(arch::find_elf(0, 8, std::endian::little) == nullptr);
   for (const arch::Arch* arch : arch::arches()) {
     CHECK(arch::find_elf(arch->elf_machine, arch->pointer_bytes, arch->endian) == arch);
-    for (std::string_view machine : arch->machines) CHECK(arch::find_machine(machine) == arch);
+    for (std::string_view machine : arch->machines) CHECK(arch::find_machine(machine, arch->endian) == arch);
   }
 }

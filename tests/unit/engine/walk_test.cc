@@ -54,7 +54,7 @@ TEST_CASE("golden walks hold", "[walk][golden]") {
       const arch::PagingMode* mode = mode_named(*arch, golden.mode);
       INFO(golden.mode);
       REQUIRE(mode);
-      const PageTable table{mode, golden.low, golden.high, golden.clear, golden.order};
+      const PageTable table{mode, golden.low, golden.high, golden.clear, golden.order, golden.empty};
       for (const auto& check : golden.checks) check_walk(golden.memory, table, check);
     }
   }
