@@ -190,6 +190,8 @@ std::optional<File::Present> File::next_present(std::uint64_t offset) const {
   const FilePiece* piece = piece_at(offset);
   if (!piece) return std::nullopt;
   const std::uint64_t first = gaps_ == Gaps::zero ? offset : std::max(offset, piece->offset);
+  const FilePiece* const end = pieces_.data() + pieces_.size();
+  while (piece + 1 != end && (gaps_ == Gaps::zero || piece[1].offset == piece->offset + piece->size)) ++piece;
   return Present{first, piece->offset + piece->size - first};
 }
 

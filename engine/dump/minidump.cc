@@ -108,11 +108,12 @@ MinidumpLayout layout_of(const File& file, const Header& h, std::vector<std::str
   return l;
 }
 
-// How the entries are made: as the processor's own, since they are copies of its.
+// How the entries are made: as the processor's own, since they are copies of its, but where the system fills its TLB by hand.
 const arch::PagingMode* mode_of(const Header& h, const arch::Arch* arch, std::uint8_t entry_bytes) {
+  if (const arch::PagingMode* own = h.machine->own_entries; own && own->entry_bytes == entry_bytes) return own;
   for (const arch::PagingMode& mode : arch ? arch->paging : std::span<const arch::PagingMode>{})
     if (mode.entry_bytes == entry_bytes && mode.page_bytes() == h.page_bytes) return &mode;
-  return h.machine->fallback && h.machine->fallback->entry_bytes == entry_bytes ? h.machine->fallback : nullptr;
+  return nullptr;
 }
 
 std::optional<Mapping> direct_map(const Header& h) {

@@ -24,8 +24,8 @@ constexpr PagingMode arm{
 
 // MIPS EntryLo (FreeBSD, sys/mips/include/pte.h): valid 0x2, dirty (writable) 0x4, frame number from bit 6 on.
 constexpr Level mips_page[] = {{12, 20, {0x2, 0x2}, never}};
-constexpr PagingMode mips32{"mips32", 4, 32, Halves::one_root_unsigned, 0x1fff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
-constexpr PagingMode mips64{"mips64", 8, 64, Halves::one_root_unsigned, 0x3'ffff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
+constexpr PagingMode mips32{"entrylo-32", 4, 32, Halves::one_root_unsigned, 0x1fff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
+constexpr PagingMode mips64{"entrylo-64", 8, 64, Halves::one_root_unsigned, 0x3'ffff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
 // KSEG0 and KSEG1; in 64 bits also XKPHYS, once for each of eight cache attributes, 40 bits of it (sys/mips/include/cpuregs.h).
 constexpr MinidumpWindow mips32_windows[] = {{{0x8000'0000}, {0x9fff'ffff}}, {{0xa000'0000}, {0xbfff'ffff}}};
 constexpr std::uint64_t xkphys = 0x8000'0000'0000'0000, attribute = 1ull << 59, reach = (1ull << 40) - 1;
@@ -60,20 +60,20 @@ constexpr MinidumpMachine machines[] = {
      .kernbase = {0x28, 8}, .dmapphys = {0x30, 8}, .dmapbase = {0x38, 8}, .dmapend = {0x40, 8}, .available_size = {0x48, 4},
      .flags = {0x4c, 4}, .map_first = false},
     {.name = "FreeBSD/arm", .elf_machine = em_arm, .pointer_bytes = 4, .newest = 2, .numbers_at = 0x18,
-     .kernbase = {0x28, 4}, .available_size = {0x34, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4, .fallback = &arm},
+     .kernbase = {0x28, 4}, .available_size = {0x34, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4, .own_entries = &arm},
     {.name = "FreeBSD/riscv", .elf_machine = em_riscv, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x18,
      .kernbase = {0x28, 8}, .dmapphys = {0x30, 8}, .dmapbase = {0x38, 8}, .dmapend = {0x40, 8}, .available_size = {0x48, 4},
-     .map_first = false, .fallback = &riscv},
+     .map_first = false, .own_entries = &riscv},
     {.name = "FreeBSD/powerpc64", .elf_machine = em_ppc64, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x40,
      .kernbase = {0x50, 8}, .dmapbase = {0x60, 8}, .dmapend = {0x68, 8}, .available_size = {0x88, 4}, .kernend = {0x58, 8},
      .mmu_name = {0x20, 32}, .kernel_start = {0x78, 8}, .link_start = 0x100100, .map_first = false, .last_inclusive = true,
      .tree = &radix_tree, .hashed_segment = kernel_segment},
     // The bitmap was of 32-bit words until version 2 made it of longs (sys/mips/mips/minidump_machdep.c).
     {.name = "FreeBSD/mips", .elf_machine = em_mips, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x18,
-     .kernbase = {0x28, 8}, .available_size = {0x40, 4}, .old_bitmap_word = 4, .windows = mips64_windows, .fallback = &mips64},
+     .kernbase = {0x28, 8}, .available_size = {0x40, 4}, .old_bitmap_word = 4, .windows = mips64_windows, .own_entries = &mips64},
     {.name = "FreeBSD/mips", .elf_machine = em_mips, .pointer_bytes = 4, .newest = 2, .numbers_at = 0x18,
      .kernbase = {0x28, 8}, .available_size = {0x40, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4,
-     .windows = mips32_windows, .fallback = &mips32},
+     .windows = mips32_windows, .own_entries = &mips32},
 };
 
 }  // namespace
