@@ -57,6 +57,32 @@ def check_modules(crash, session):
         yield "no module has a function that the kernel names: the check is worth nothing"
 
 
+def qemu_registers(crash):
+    """Each CPU's general registers by gdb's names, as `info registers -a` prints them."""
+    for cpu in re.split("^CPU#", crash.truth("registers").decode(), flags=re.M)[1:]:
+        if architecture(crash) == "s390x":
+            words = {f"r{int(number)}": value for number, value in re.findall(r"\bR(\d\d)=([0-9a-f]{16})", cpu)}
+            words |= dict(zip(("pswm", "pswa"), re.search(r"PSW=mask (\S+) addr (\S+)", cpu).groups()))
+        else:
+            rows = re.findall(r"^GPR(\d\d) (.*)$", cpu, re.M)
+            words = {f"r{int(first) + i}": value for first, row in rows for i, value in enumerate(row.split())}
+            words |= {name: re.search(rf"\b{said} +([0-9a-f]{{16}})", cpu)[1] for name, said in (("pc", "NIP"), ("lr", "LR"), ("ctr", "CTR"), ("msr", "MSR"))}
+        if words.get("r15"):
+            yield {name: int(value, 16) for name, value in words.items()}
+
+
+def check_registers(crash, session):
+    """The panicking CPU's, as QEMU has them."""
+    shown = {name: int(value, 16) for name, value in re.findall(r"^(\w+) +(0x[0-9a-f]+)", session.output("registers"), re.M)}
+    pc = "pswa" if architecture(crash) == "s390x" else "pc"
+    cpu = next((words for words in qemu_registers(crash) if words[pc] == shown.get(pc)), None)
+    if not cpu:
+        yield f"no CPU of QEMU's is at {shown.get(pc)}"
+        return
+    for name, value in cpu.items():
+        yield from differ(name, shown.get(name), value)
+
+
 def functions(crash):
     """A few functions of modules, whose names and places nothing else has."""
     rows = crash.kallsyms()
@@ -177,5 +203,8 @@ def tests(env):
         checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}
         if crash.dump().name == "raw.img":  # memory alone: what the CPUs had in their registers is not in it
             del checks["panic"]
+        if architecture(crash) in KERNELS:
+            session.want("registers", "info registers")
+            checks["registers"] = check_registers
         for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)
