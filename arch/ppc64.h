@@ -72,6 +72,7 @@ inline constexpr PagingMode paging[] = {
 };
 
 // DWARF: 64-bit ELF V2 ABI Specification, Power Architecture, table 2.20.  It numbers no pc; 200 is nothing there.
+// gdb goes by names; lldb 19's EmulateInstructionPPC64 takes the 36th register for ctr and the 37th for lr.
 inline constexpr std::string_view core = "org.gnu.gdb.power.core", linux_feature = "org.gnu.gdb.power.linux",
                                   system_feature = "org.inquest.power.system";
 inline constexpr Register registers[] = {
@@ -83,7 +84,7 @@ inline constexpr Register registers[] = {
     {"r22", 64, 22, core}, {"r23", 64, 23, core}, {"r24", 64, 24, core}, {"r25", 64, 25, core}, {"r26", 64, 26, core},
     {"r27", 64, 27, core}, {"r28", 64, 28, core}, {"r29", 64, 29, core}, {"r30", 64, 30, core}, {"r31", 64, 31, core},
     {"pc", 64, 200, core, "code_ptr", Role::pc}, {"msr", 64, -1, core, "uint64", Role::flags},
-    {"cr", 32, -1, core, "uint32"}, {"lr", 64, 65, core, "code_ptr", Role::ra}, {"ctr", 64, 66, core, "uint64"},
+    {"cr", 32, -1, core, "uint32"}, {"ctr", 64, 66, core, "uint64"}, {"lr", 64, 65, core, "code_ptr", Role::ra},
     {"xer", 32, 76, core, "uint32"},
     {"orig_r3", 64, -1, linux_feature, "int", Role::none, "system"}, {"trap", 64, -1, linux_feature, "int", Role::none, "system"},
     {"dar", 64, -1, system_feature, "data_ptr", Role::none, "system"}, {"dsisr", 64, -1, system_feature, "int64", Role::none, "system"},

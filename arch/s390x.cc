@@ -147,7 +147,7 @@ constexpr std::uint64_t image_bases[] = {0};  // until v6.10 virtual addresses a
 // Since v6.10 KERNELOFFSET is where the image begins, and no slide.
 constexpr LinuxLayout linux_layout{
     .image_bases = image_bases,
-    .image_align = 0x1000,  // KASLR's is 16 KiB, but the image may begin at an odd page
+    .image_align = 0x4000,  // KASLR moves by THREAD_SIZE
     .root_symbols = root_symbols,
     .phys_base_key = "KERNELOFFPHYS",
     .image_base_key = "KERNELOFFSET",

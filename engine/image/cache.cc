@@ -121,7 +121,8 @@ Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& produc
   std::vector<std::string> remarks = std::move(pieces.remarks);
   remarks.insert(remarks.end(), image.remarks.begin(), image.remarks.end());
   // What is missing in this dump may be in another of the same crash.
-  std::string kept = !key.empty() && remarks.empty() ? keep(cache, name, image.file) : "";
+  const bool whole = unwind_only ? pieces.unwind_whole : remarks.empty();
+  std::string kept = !key.empty() && whole ? keep(cache, name, image.file) : "";
   return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), std::move(kept), std::move(remarks)};
 }
 

@@ -19,9 +19,13 @@ ENTRY = {"arm64": ["el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
          "i386": ["do_fast_syscall_32", "entry_SYSENTER_32"],
          "ppc64el": ["system_call_exception"],
          "s390x": ["__do_syscall", "system_call"]}
-# What drgn 0.0.22 and libkdumpfile 0.5 read.  Of ppc64's tables libkdumpfile knows only hash's before 4.6, which no kernel here has.
+# What drgn 0.0.22 and libkdumpfile 0.5 read.  Of ppc64's tables libkdumpfile knows only hash's before 4.6, which no kernel here has;
+# drgn knows radix.
 PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vmcoreinfo.elf": "kdumpfile",
-         "i386-6.1-pae/pae/vmcoreinfo.elf": "kdumpfile", "s390x-6.1/nonote-s390/nonote.elf": "kdumpfile"}
+         "i386-6.1-pae/pae/vmcoreinfo.elf": "kdumpfile", "s390x-6.1/nonote-s390/nonote.elf": "drgn kdumpfile",
+         "ppc64el-6.1/nonote-radix/nonote.elf": "drgn"}
+# What a kernel's own dump says that QEMU's does not: byte order, e_machine and the virtual address of the linear map.
+KERNELS = {"s390x": (">", 22, 0), "ppc64el": ("<", 21, 0xc000000000000000)}
 
 
 def architecture(crash):
@@ -51,6 +55,32 @@ def check_modules(crash, session):
     yield from differ("functions", shown, [name for _, _, name, _ in functions(crash)])
     if not shown:
         yield "no module has a function that the kernel names: the check is worth nothing"
+
+
+def qemu_registers(crash):
+    """Each CPU's general registers by gdb's names, as `info registers -a` prints them."""
+    for cpu in re.split("^CPU#", crash.truth("registers").decode(), flags=re.M)[1:]:
+        if architecture(crash) == "s390x":
+            words = {f"r{int(number)}": value for number, value in re.findall(r"\bR(\d\d)=([0-9a-f]{16})", cpu)}
+            words |= dict(zip(("pswm", "pswa"), re.search(r"PSW=mask (\S+) addr (\S+)", cpu).groups()))
+        else:
+            rows = re.findall(r"^GPR(\d\d) (.*)$", cpu, re.M)
+            words = {f"r{int(first) + i}": value for first, row in rows for i, value in enumerate(row.split())}
+            words |= {name: re.search(rf"\b{said} +([0-9a-f]{{16}})", cpu)[1] for name, said in (("pc", "NIP"), ("lr", "LR"), ("ctr", "CTR"), ("msr", "MSR"))}
+        if words.get("r15"):
+            yield {name: int(value, 16) for name, value in words.items()}
+
+
+def check_registers(crash, session):
+    """The panicking CPU's, as QEMU has them."""
+    shown = {name: int(value, 16) for name, value in re.findall(r"^(\w+) +(0x[0-9a-f]+)", session.output("registers"), re.M)}
+    pc = "pswa" if architecture(crash) == "s390x" else "pc"
+    cpu = next((words for words in qemu_registers(crash) if words[pc] == shown.get(pc)), None)
+    if not cpu:
+        yield f"no CPU of QEMU's is at {shown.get(pc)}"
+        return
+    for name, value in cpu.items():
+        yield from differ(name, shown.get(name), value)
 
 
 def functions(crash):
@@ -123,8 +153,37 @@ def check_kdumpfile(env, dump):
     yield from peers.check_translation(env, without_sections(env, dump))
 
 
+def as_kernels_own(env, dump):
+    """A file as the kernel itself would write it: in its byte order, with the VMCOREINFO note that lies in RAM where sysfs said."""
+    order, machine, linear = KERNELS[architecture(dump.crash)]
+    note_at, note_size = (int(word, 16) for word in dump.crash.truth("vmcoreinfo").split())
+    copy = env.temp("own.elf")
+    with dump.path.open("rb") as file, copy.open("wb") as out:
+        header = file.read(64)
+        words = ">" if header[5] == 2 else "<"
+        offset, count = struct.unpack_from(words + "Q", header, 32)[0], struct.unpack_from(words + "H", header, 56)[0]
+        file.seek(offset)
+        ram = next(s for s in (struct.unpack(words + "IIQQQQQQ", file.read(56)) for _ in range(count)) if s[0] == 1)
+        file.seek(ram[2] + note_at - ram[4])
+        note = file.read(note_size)
+        name, desc = struct.unpack_from(order + "II", note)
+        note = note[:12 + (name + 3 & ~3) + (desc + 3 & ~3)]
+        start, size = 0x10000, ram[5]
+        ident = b"\x7fELF" + bytes([2, 2 if order == ">" else 1, 1]) + bytes(9)
+        out.write(ident + struct.pack(order + "HHIQQQIHHHHHH", 4, machine, 1, 0, 64, 0, 0, 64, 56, 2, 64, 0, 0))
+        out.write(struct.pack(order + "IIQQQQQQ", 4, 0, 64 + 2 * 56, 0, 0, len(note), len(note), 0))
+        out.write(struct.pack(order + "IIQQQQQQ", 1, 7, start, linear + ram[4], ram[4], size, size, 0))
+        out.write(note)
+        file.seek(ram[2])
+        out.seek(start)
+        shutil.copyfileobj(file, out, 1 << 20)
+        out.truncate(start + size)
+    return Dump(dump.crash, copy)
+
+
 def check_drgn(env, dump):
-    yield from peers.check_drgn(env, as_proc_vmcore(env, dump), ["init_task", "linux_banner", "init_uts_ns", "saved_command_line"])
+    copy = (as_kernels_own if architecture(dump.crash) in KERNELS else as_proc_vmcore)(env, dump)
+    yield from peers.check_drgn(env, copy, ["init_task", "linux_banner", "init_uts_ns", "saved_command_line"])
 
 
 def tests(env):
@@ -144,5 +203,8 @@ def tests(env):
         checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}
         if crash.dump().name == "raw.img":  # memory alone: what the CPUs had in their registers is not in it
             del checks["panic"]
+        if architecture(crash) in KERNELS:
+            session.want("registers", "info registers")
+            checks["registers"] = check_registers
         for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)

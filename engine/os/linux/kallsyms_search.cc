@@ -101,7 +101,7 @@ std::optional<std::pair<std::size_t, std::uint32_t>> names_before(Bytes bytes, s
 class Search {
  public:
   Search(const ImageMemory& memory, const std::function<bool(const KallsymsPlaces&)>& found)
-      : memory_(memory), order_(memory.arch.endian), word_(memory.arch.pointer_bytes), found_(found) {}
+      : memory_(memory), order_(memory.arch.endian), word_(memory.arch.pointer_bytes), lowest_(lowest_address(memory.arch)), found_(found) {}
 
   // True when the search is over.
   bool index_at(VirtAddr at) {
@@ -184,11 +184,19 @@ class Search {
     if (memory_.space.read(at, MutableBytes(bytes, word_)).value_or(0) != word_) return std::nullopt;
     return load_unsigned(Bytes(bytes, word_), order_);
   }
-  bool is_kernel(std::uint64_t address) const { return word_ == 8 ? address >> 63 : address >= 0x4000'0000; }
+  bool is_kernel(std::uint64_t address) const { return address >= lowest_; }
+  // Kernels live in the upper half, but for those whose image may lie anywhere (s390).
+  static std::uint64_t lowest_address(const arch::Arch& arch) {
+    std::uint64_t lowest = arch.pointer_bytes == 8 ? std::uint64_t{1} << 63 : 0x4000'0000;
+    if (!arch.linux_layout || arch.pointer_bytes != 8) return lowest;
+    for (std::uint64_t base : arch.linux_layout->image_bases) lowest = std::min(lowest, std::max<std::uint64_t>(base, 0x1'0000));
+    return lowest;
+  }
 
   const ImageMemory& memory_;
   std::endian order_;
   std::uint8_t word_;
+  std::uint64_t lowest_;
   const std::function<bool(const KallsymsPlaces&)>& found_;
 };
 

@@ -14,7 +14,9 @@ Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   if (auto btf = read_kernel_btf(view, *kernel_symbols)) kernel.btf = std::move(*btf);
   else all.remarks.push_back("the kernel's own types are missing: " + to_string(btf.error()) + ": functions and variables have no types");
   all.variables = known_variables(*kernel_symbols);
+  const std::size_t remarks = all.remarks.size();
   kernel.unwind = kernel_unwind(view, *kernel_symbols, all.remarks);
+  all.unwind_whole = all.remarks.size() == remarks;
   add_interrupt_places(view, all);
   all.names.push_back(std::move(kernel_symbols));
 
@@ -27,7 +29,9 @@ Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
     piece.name = module.name;
     piece.sections = module_sections(module);
     piece.btf = std::move(types[module.handle.raw]);
+    const std::size_t before = all.remarks.size();
     piece.unwind = module_unwind(view, module, all.remarks);
+    all.unwind_whole &= all.remarks.size() == before;
     auto symbols = read_module_symbols(view, module);
     if (symbols) {
       piece.symbols = (*symbols)->all();

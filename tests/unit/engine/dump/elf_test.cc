@@ -48,6 +48,21 @@ TEST_CASE("An ELF core's processor comes from e_machine, even when class and byt
   CHECK(has_remark(unknown, "e_machine 4660"));
 }
 
+TEST_CASE("Of a machine with two byte orders a CPU's register tells the kernel's") {
+  ElfSpec spec = two_pages();
+  spec.machine = 21;  // EM_PPC64
+  spec.big_endian = true;
+  Buffer prstatus(504, 0);
+  prstatus[112 + 8 * 33 + 7] = 0x32;  // msr, word 33 of pt_regs: big-endian as the file
+  spec.notes = {{"CORE", 1, prstatus}};
+  REQUIRE(opened(write_elf(spec)).arch);
+  CHECK(opened(write_elf(spec)).arch->name == "ppc64");
+  spec.notes[0].desc[112 + 8 * 33 + 7] = 0x33;  // LE
+  CHECK(opened(write_elf(spec)).arch->name == "ppc64le");
+  spec.notes.clear();
+  CHECK(opened(write_elf(spec)).arch->name == "ppc64");  // the file's word is all there is
+}
+
 TEST_CASE("More than 65534 segments are counted in section header 0") {
   ElfSpec spec;
   spec.count_in_section = true;
