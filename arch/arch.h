@@ -37,6 +37,7 @@ struct Level {
   bool has_rights = true;  // its entries have permission bits
   std::uint64_t (*held)(std::uint64_t entry) = nullptr;  // in place of the mode's, where this level's entries differ (s390)
   Rule empty = {never, never};  // of the valid entries those that mean nothing, where one mask cannot tell
+  const Rights* page = nullptr;  // what its pages' entries allow, where the bits are not those of other levels
 };
 
 // How the two halves of the virtual address space find their root table.
@@ -76,6 +77,7 @@ struct PagingMode {
   std::uint8_t (*page_shift)(std::uint64_t entry, const Level&) = nullptr;
   // Whether the table behind an entry is long enough for an index (s390).  Null: all tables are full.
   bool (*in_table)(std::uint64_t entry, std::uint64_t index) = nullptr;
+  std::int32_t own_entry = 0;       // where, from an entry of the last level, lies what `held` is told instead of it; 0: nowhere
   Match root = always;              // what the first entry of every root table is like, where that tells modes apart
   std::uint64_t upper_first = 0;    // start of the upper half where that is not the top of the address space (Power)
   std::span<const Window> windows = {};
@@ -153,6 +155,17 @@ struct OrcNumbering {
   std::span<const OrcRegister> others;
 };
 
+// Code that leaves its frame in a way of its own, from `at` bytes behind a symbol to the next row or the symbol's end.
+struct EntryCode {
+  std::string_view symbol;
+  std::uint16_t at = 0;
+  Role base = Role::sp;
+  std::int16_t offset = 0;  // of an InterruptFrame's record from the base
+  // Instead, base + offset is the caller's stack pointer, on another stack; below it are the return address and the caller's frame
+  // pointer.
+  bool switches_stack = false;
+};
+
 // What an interrupt or system call saves, as members of one record.
 struct InterruptFrame {
   std::string_view record;                  // "pt_regs"
@@ -168,6 +181,7 @@ struct InterruptFrame {
   std::span<const Depth> depths = {};
   std::span<const std::string_view> functions = {};
   std::span<const std::string_view> outermost = {};  // those behind which the kernel has no frame
+  std::span<const EntryCode> codes = {};             // those that differ
   // A record with these bits set in a register is a user's, where addresses do not tell.
   std::string_view user_register = {};
   std::uint64_t user_bits = 0;

@@ -49,6 +49,13 @@ void sort_tasks(std::vector<Task>& tasks) {
   std::ranges::sort(tasks, {}, [&](const Task& t) { return std::tuple(rank(t), t.tid, t.cpu.value_or(0), t.handle); });
 }
 
+// Some writers name no machine they do not know themselves (QEMU's kdump files of Arm): the vmlinux then does.
+void take_arch(const ElfFile& vmlinux, Dump& dump) {
+  if (dump.arch) return;
+  dump.arch = arch::find_elf(vmlinux.machine(), vmlinux.is_64() ? 8 : 4, vmlinux.order());
+  if (dump.arch) std::erase_if(dump.remarks, [](const std::string& remark) { return remark.starts_with("processor: "); });
+}
+
 Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& dump) {
   if (!options.arch.empty()) {
     if (const arch::Arch* arch = arch::find(options.arch)) return arch;
@@ -166,13 +173,16 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
 
   const arch::Arch* forced = options.arch.empty() ? nullptr : arch::find(options.arch);
   s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts, options.key}));
+  if (!options.vmlinux.empty()) {
+    s.image = TRY(open_vmlinux(options.vmlinux, {}));
+    take_arch(*s.image, s.dump);
+  }
   s.arch = TRY(choose_arch(options, s.dump));
   s.remarks = s.dump.remarks;
 
   // A vmlinux that the user named helps to find the kernel in memory.
   std::unique_ptr<Symbols> linked;
   if (!options.vmlinux.empty()) {
-    s.image = TRY(open_vmlinux(options.vmlinux, {}));
     linked = TRY(open_elf_symbols(*s.image, 0));
     s.vmlinux = options.vmlinux;
   }

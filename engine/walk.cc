@@ -59,6 +59,23 @@ Extent hole_at(unsigned shift, VirtAddr address) {
   return {{address.raw & ~span}, {address.raw | span}, std::nullopt, {}};
 }
 
+bool is_valid(const arch::Level& level, std::uint64_t entry) { return level.valid(entry) && !level.empty(entry); }
+
+// The entry of a page that the operating system keeps behind an entry without meaning; else the entry itself.
+std::uint64_t as_kept(const PhysicalMemory& memory, const PageTable& table, const arch::Level& level, PhysAddr at, std::uint64_t entry) {
+  const arch::PagingMode& mode = *table.mode;
+  auto* const held = level.held ? level.held : mode.held;
+  if (is_valid(level, entry) || !held) return entry;
+  std::uint64_t told = entry;
+  if (mode.own_entry) {
+    if (&level != &mode.levels.back()) return entry;
+    const PhysAddr own = at + static_cast<std::uint64_t>(std::int64_t{mode.own_entry});
+    told = read_entry(memory, own, mode.entry_bytes, table.order, {}).value_or(0);
+  }
+  const std::uint64_t kept = held(told);
+  return kept && !level.table(kept) ? kept & ~table.clear : entry;
+}
+
 // A large page's frame bits below its size are attributes (x86: PAT at bit 12), not address.
 Extent page_at(const arch::PagingMode& mode, const arch::Level& level, std::uint64_t entry, PhysAddr frame, VirtAddr address, Access access) {
   const std::uint64_t span = low_bits(mode.page_shift ? mode.page_shift(entry, level) : level.shift);
@@ -81,13 +98,11 @@ Result<Extent> descend(const PhysicalMemory& memory, const PageTable& table, con
     if (trace) trace->push_back({static_cast<std::uint8_t>(mode.levels.size() - depth), entry_at, entry});
     entry &= ~table.clear;
 
-    const auto means = [&level](std::uint64_t e) { return level.valid(e) && !level.empty(e); };
-    auto* const held = level.held ? level.held : mode.held;
-    if (const std::uint64_t kept = means(entry) || !held ? 0 : held(entry); kept && !level.table(kept)) entry = kept & ~table.clear;
-    if (!means(entry)) return hole_at(level.shift, address);
+    entry = as_kept(memory, table, level, entry_at, entry);
+    if (!is_valid(level, entry)) return hole_at(level.shift, address);
     const PhysAddr frame = frame_of(mode, level, entry);
     if (!level.table(entry)) {
-      allow(mode.page, entry);
+      allow(level.page ? *level.page : mode.page, entry);
       return page_at(mode, level, entry, frame, address, access);
     }
     if (level.has_rights) allow(mode.table, entry);

@@ -57,9 +57,10 @@ std::string library_xml(Shared::State& shared, const Module& module, const std::
 // It is linked where it belongs, so its one segment is not moved.
 std::string unwind_xml(Shared::State& shared) {
   const std::string name = shared.unwind_file();
-  const auto segment = shared.kernel.symbols().find("_text");
-  if (name.empty() || !segment) return {};
-  return fmt::format("<library name=\"{}\"><segment address=\"{:#x}\"/></library>\n", xml_text(name), segment->address.raw);
+  const File* file = name.empty() ? nullptr : shared.file(std::string(Shared::State::unwind_name));
+  const auto segment = file ? first_segment(*file) : std::nullopt;
+  if (!segment) return {};
+  return fmt::format("<library name=\"{}\"><segment address=\"{:#x}\"/></library>\n", xml_text(name), *segment);
 }
 
 std::string type_rows(Shared::State&) {
@@ -139,13 +140,14 @@ std::string libraries_xml(Shared::State& shared) {
 }
 
 // System V ABI, "Program Header": the table's place in the ELF header, then p_type and p_vaddr of each entry.
-std::optional<std::uint64_t> first_segment(const std::string& path) {
-  const auto elf = ElfFile::open(path);
-  if (!elf) return std::nullopt;
-  const bool wide = elf->is_64();
+std::optional<std::uint64_t> first_segment(const File& file) {
+  const Bytes ident = file.view(0, 6);  // its bytes 4 and 5 are the class and the byte order
+  if (ident.size() != 6) return std::nullopt;
+  const bool wide = ident[4] == 2;
+  const std::endian order = ident[5] == 2 ? std::endian::big : std::endian::little;
   auto number = [&](std::uint64_t offset, std::size_t bytes) -> std::uint64_t {
-    const Bytes field = elf->file().view(offset, bytes);
-    return field.size() == bytes ? load_unsigned(field, elf->order()) : 0;
+    const Bytes field = file.view(offset, bytes);
+    return field.size() == bytes ? load_unsigned(field, order) : 0;
   };
   const std::size_t word = wide ? 8 : 4;
   const std::uint64_t table = number(wide ? 32 : 28, word), entry = number(wide ? 54 : 42, 2), count = number(wide ? 56 : 44, 2);

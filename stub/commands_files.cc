@@ -75,7 +75,9 @@ bool has_own_addresses(const std::string& path) {
 std::string Shared::State::vmlinux() const { return kernel.vmlinux().empty() ? "" : absolute(kernel.vmlinux()); }
 
 std::optional<std::uint64_t> Shared::State::image_segment() {
-  std::call_once(segment_found_, [&] { segment_ = first_segment(kernel.vmlinux()); });
+  std::call_once(segment_found_, [&] {
+    if (const auto file = File::open(kernel.vmlinux())) segment_ = first_segment(*file);
+  });
   return segment_;
 }
 

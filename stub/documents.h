@@ -12,7 +12,7 @@ std::string libraries_xml(Shared::State& shared);
 bool has_own_addresses(const std::string& path);
 
 // Link address of the first loadable segment of an ELF file; none when it has no segments.
-std::optional<std::uint64_t> first_segment(const std::string& path);
+std::optional<std::uint64_t> first_segment(const File& file);
 
 // One table of `info os` (gdb manual, "Operating System Information").
 struct OsTable {

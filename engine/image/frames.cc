@@ -347,13 +347,19 @@ void FrameTable::add(const Piece& piece) {
   }
 }
 
-// Below the middle of the address space, but for the first pages: some debuggers take low code for discarded code.
+// Below the middle of the address space, or below the kernel where that has no half of its own; but for the first pages: some
+// debuggers take low code for discarded code.
 void FrameTable::add_user_code() {
   constexpr std::uint64_t low = 0x1'0000;
-  int bits = 0;
-  for (const arch::PagingMode& mode : arch_.paging) bits = std::max<int>(bits, mode.va_bits);
-  if (bits < 32) return;
-  close(open_fde(cie_for(UnwindRow::Kind::end, false), {low}, {std::uint64_t{1} << (bits - 1)}));
+  std::uint64_t end = 0;
+  for (const arch::PagingMode& mode : arch_.paging) {
+    const int bits = mode.halves == arch::Halves::one_root_unsigned ? mode.va_bits : mode.va_bits - 1;
+    end = std::max(end, bits < 64 ? std::uint64_t{1} << bits : ~std::uint64_t{0});
+  }
+  for (const Piece& piece : pieces_.pieces)
+    for (const PieceSection& section : piece.sections)
+      if (section.code) end = std::min(end, section.address.raw);
+  if (end > low) close(open_fde(cie_for(UnwindRow::Kind::end, false), {low}, {end}));
 }
 
 }  // namespace

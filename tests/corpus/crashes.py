@@ -68,6 +68,13 @@ CRASHES = {crash.name: crash for crash in [
   Crash("nonote-hash", kernels=("ppc64el-6.1",), cpu="power8", memory=1024, note=False, dumps=("nonote.elf",)),
   # QEMU writes no dumps of MIPS machines.  Of a Malta board's memory the first 256 MB are where memory is expected.
   Crash("malta", kernels=("mips64el-6.1",), cpu="5KEc", memory=256, smp=1, note=False, dumps=("raw.img",)),
+  Crash("nonote-lpae", kernels=("armhf-6.1-lpae",), cpu="cortex-a15", note=False, dumps=("nonote.elf", "nonote.kdump")),
+  Crash("nonote-short", kernels=("armhf-6.1",), cpu="cortex-a15", note=False, dumps=("nonote.elf", "nonote.kdump")),
+  # The kernel takes the largest of three address sizes unless told not to.  Svnapot and Svpbmt are used where kernel and QEMU
+  # know them.  QEMU 7.2 has no vmcoreinfo device here.
+  Crash("nonote-sv57", kernels=("riscv64-6.12",), cpu="rv64,svnapot=on,svpbmt=on", note=False, dumps=("nonote.elf", "nonote.kdump")),
+  Crash("nonote-sv48", kernels=("riscv64-6.12",), cpu="rv64,svnapot=on,svpbmt=on", note=False, append="no5lvl", dumps=("nonote.elf", "nonote.kdump")),
+  Crash("nonote-sv39", kernels=("riscv64-6.12",), cpu="rv64", note=False, append="no4lvl", dumps=("nonote.elf", "nonote.kdump")),
   Crash("pae-nonote", kernels=("i386-6.1-pae",), note=False, dumps=("nonote.elf",)),
 ]}
 

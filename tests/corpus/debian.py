@@ -24,6 +24,9 @@ SERIES = {
   "ppc64el-6.1": ("linux-image-powerpc64le-dbg", "ppc64el"),
   "s390x-6.1": ("linux-image-s390x-dbg", "s390x"),
   "mips64el-6.1": ("linux-image-5kc-malta-dbg", "mips64el"),
+  "armhf-6.1": ("linux-image-armmp-dbg", "armhf"),
+  "armhf-6.1-lpae": ("linux-image-armmp-lpae-dbg", "armhf"),
+  "riscv64-6.12": ("linux-image-riscv64-dbg", "riscv64"),
 }
 NATIVE = "amd64"
 
@@ -93,7 +96,7 @@ def has_libc(compiler):
 class Apt:
   """The archive's packages of one architecture.  A foreign one's lists are ours, so that dpkg need not know of it."""
 
-  def __init__(self, architecture, state=None):
+  def __init__(self, architecture, state=None, suite=""):
     self._options = []
     self._may_update = state is not None or os.geteuid() == 0
     self._once = threading.Lock()
@@ -107,6 +110,10 @@ class Apt:
       settings = {"APT::Architecture": architecture, "APT::Architectures": architecture, "Dir::State::Lists": self._lists,
                   "Dir::State::status": os.path.join(state, "status"), "Dir::Cache": state}
       self._options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    if suite:
+      with open(os.path.join(state, "sources.list"), "w", encoding="ascii") as file:
+        file.write(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian {suite} main\n")
+      self._options += ["-o", f"Dir::Etc::sourcelist={file.name}", "-o", "Dir::Etc::sourceparts=/dev/null"]
     if os.geteuid() == 0:
       self._options += ["-o", "APT::Sandbox::User=root"]
 
@@ -171,7 +178,7 @@ class Kernel:
   def apt(self):
     if self.architecture == NATIVE:
       return NATIVE_APT
-    return Apt(self.architecture, os.path.join(self._cache, f".apt-{self.series}"))
+    return Apt(self.architecture, os.path.join(self._cache, f".apt-{self.series}"), self.platform.suite)
 
   @property
   def busybox(self):
@@ -218,7 +225,11 @@ class Kernel:
     patterns = [f"./boot/*-{release}"] + [f"*/{name}.ko*" for name in self.platform.modules]
     self.apt.unpack(f"linux-image-{release}", patterns, into)
     if self.architecture != NATIVE:
-      self.apt.unpack("busybox-static", ["./bin/busybox"], into)
+      self.apt.unpack("busybox-static", ["*/bin/busybox"], into)
+    # Since Debian 13 these two are below usr/, where debug files shall come.
+    for name in ["lib", "bin"]:
+      if os.path.exists(os.path.join(into, "usr", name)):
+        os.rename(os.path.join(into, "usr", name), os.path.join(into, name))
     return release
 
   @property

@@ -16,6 +16,7 @@ class Platform:
   image: str = "vmlinuz"  # what the kernel's file begins with
   debug_port: bool = False  # guest/output.h: where truth.c prints
   last_words: str = "end Kernel panic"  # of the kernel that panicked
+  suite: str = ""  # of Debian, where not this one's: the first that has the architecture
   at_rest: str = ""  # what the monitor's `info registers` shows of a CPU that takes interrupts and is in none
 
 
@@ -39,4 +40,11 @@ PLATFORMS = {
                     last_words="Kernel panic - not syncing", at_rest="(?i)mask 0002"),
   "mips64el": Platform("qemu-system-mips64el", "qemu-system-mips", "ttyS0", "mips64el-linux-gnuabi64-gcc",
                        ("gcc-mips64el-linux-gnuabi64", "libc6-dev-mips64el-cross"), machine=("-M", "malta")),
+  "armhf": Platform("qemu-system-arm", "qemu-system-arm", "ttyAMA0", "arm-linux-gnueabihf-gcc",
+                    ("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"), machine=("-M", "virt"),
+                    at_rest=r"PSR=[0-9a-f]{6}[0-7]3", modules=("loop", "dummy")),
+  "riscv64": Platform("qemu-system-riscv64", "qemu-system-misc", "ttyS0", "riscv64-linux-gnu-gcc",
+                      ("gcc-riscv64-linux-gnu", "libc6-dev-riscv64-cross"), machine=("-M", "virt"), suite="trixie",
+                      image="vmlinux",
+                      at_rest=r"mstatus +[0-9a-f]{15}[2367abef]", modules=("loop", "dummy", "qemu_fw_cfg")),
 }

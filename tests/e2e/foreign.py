@@ -18,7 +18,10 @@ PANIC = ["panic", "sysrq_handle_crash", "__handle_sysrq", "write_sysrq_trigger",
 ENTRY = {"arm64": ["el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
          "i386": ["do_fast_syscall_32", "entry_SYSENTER_32"],
          "ppc64el": ["system_call_exception"],
-         "s390x": ["__do_syscall", "system_call"]}
+         "s390x": ["__do_syscall", "system_call"],
+         "armhf": [],  # its frame has no name in gdb: check_user goes through it
+         "riscv64": ["do_trap_ecall_u", "handle_exception"]}
+TO_USER = ["armhf", "riscv64"]  # backtraces go through the entry code
 # What drgn 0.0.22 and libkdumpfile 0.5 read.  Of ppc64's tables libkdumpfile knows only hash's before 4.6, which no kernel here has;
 # drgn knows radix.
 PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vmcoreinfo.elf": "kdumpfile",
@@ -46,6 +49,24 @@ def check_panic(crash, session):
     frames = [name for _, name in session.traces().get(1, [])]
     if missing := bt.in_order([*PANIC, *ENTRY[architecture(crash)]], frames, bt.same_function):
         yield f"no {missing} in its place in {frames}"
+
+
+def check_user(crash, session):
+    """Backtraces of tasks that have not run any more end where the task called the kernel; those of kernel threads at their start."""
+    before, after, traces = crash.stat_lines("stat"), crash.stat_lines("stat2"), session.traces()
+    count = 0
+    for tid, lines in crash.per_task("syscall").items():
+        words = lines[0].split() if lines else []  # number, arguments, sp, pc; or running
+        if len(words) < 3 or after.get(tid) != before.get(tid) or crash.stat("stat2")[tid].state in "RZX":
+            continue
+        count += 1
+        pc = int(words[-1], 16)
+        # Behind user code, which it cannot read, gdb takes lr for one more caller.
+        ends = traces.get(tid, [])[-2:]
+        if (pc and pc not in [address for address, _ in ends]) or (not pc and (not ends or ends[-1][1] != "ret_from_fork")):
+            yield f"task {tid} ends at {ends} instead of {pc and hex(pc)}"
+    if count < 60:
+        yield f"only {count} tasks sleep for certain: the check is worth little"
 
 
 def check_modules(crash, session):
@@ -84,8 +105,8 @@ def check_registers(crash, session):
 
 
 def functions(crash):
-    """A few functions of modules, whose names and places nothing else has."""
-    rows = crash.kallsyms()
+    """A few functions of modules, whose names and places nothing else has ($x and .L0 are marks and labels)."""
+    rows = [row for row in crash.kallsyms() if not row[2].startswith(("$", ".L"))]
     count = collections.Counter([row[2] for row in rows] + [row[0] for row in rows])
     found = [row for row in rows if row[3] and row[1] in "tT" and count[row[2]] == count[row[0]] == 1 and row[2].isidentifier()]
     return found[::max(1, len(found) // 20)]
@@ -200,11 +221,15 @@ def tests(env):
         session = GdbSession(env, crash.dump())
         session.want("bt", "thread apply all bt")
         session.want("functions", "python " + "; ".join(f"gdb.execute('info symbol {address:#x}')" for address, *_ in functions(crash)))
-        checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}
+        checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules, "user": check_user}
         if crash.dump().name == "raw.img":  # memory alone: what the CPUs had in their registers is not in it
             del checks["panic"]
         if architecture(crash) in KERNELS:
             session.want("registers", "info registers")
             checks["registers"] = check_registers
+        if architecture(crash) == "armhf":
+            del checks["sleeping"]  # /proc/PID/stack tells of nobody but the reader
+        if architecture(crash) not in TO_USER:
+            del checks["user"]
         for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)

@@ -17,7 +17,9 @@ CRASHES = {"6.1": ["qemu4", "qemu4-nonote", "qemu5", "qemu5-nonote", "kexec", "m
 # Other processors: their checks are in foreign.py.
 FOREIGN = {"arm64-6.1": ["qemu", "nonote"], "arm64-6.12": ["qemu", "nonote-48"], "arm64-6.12-16k": ["qemu", "nonote-48"],
            "i386-6.1": ["non-pae"], "i386-6.1-pae": ["pae", "pae-nonote"],
-           "ppc64el-6.1": ["nonote-radix", "nonote-hash"], "s390x-6.1": ["nonote-s390"], "mips64el-6.1": ["malta"]}
+           "ppc64el-6.1": ["nonote-radix", "nonote-hash"], "s390x-6.1": ["nonote-s390"], "mips64el-6.1": ["malta"],
+           "armhf-6.1": ["nonote-short"], "armhf-6.1-lpae": ["nonote-lpae"],
+           "riscv64-6.12": ["nonote-sv57", "nonote-sv48", "nonote-sv39"]}
 MACHINES = {"ppc64el": "ppc64le", "s390x": "s390x", "mips64el": "mips64el"}  # of raw images; the others' are x86_64
 DAMAGED = ("incomplete.kdump", "truncated.elf", "truncated.kdump")
 

@@ -6,17 +6,18 @@
 #include <bit>
 #include <random>
 
-#include "engine/space.h"
 #include "tests/support/page_tables.h"
+#include "tests/support/tiling.h"
 #include "tests/support/walk_file.h"
 
 using namespace kvm;
 using kvm::testing::FakeMemory;
+using kvm::testing::tiling_problem;
 using kvm::testing::X86Tables;
 
 namespace {
 
-constexpr VirtAddr top{~0ull};
+constexpr VirtAddr top = kvm::testing::top_address;
 
 PageTable table_at(const arch::PagingMode& mode, std::uint64_t root) { return {&mode, {root}, {root}, 0, std::endian::little}; }
 
@@ -55,9 +56,13 @@ class AnyTables {
     memory_.put_number({table + index * mode_.entry_bytes}, entry, mode_.entry_bytes, order_);
   }
   std::uint64_t page(const arch::Level& level) {
-    const std::uint64_t entry = random_() & ~level.valid.mask;
-    // Without the bits that make it a table: those turned round that tell one.
-    return ((entry & ~level.table.mask) | (level.table.value ^ level.table.mask) & ~level.valid.mask) | level.valid.value;
+    for (;;) {
+      const std::uint64_t random = random_() & ~level.valid.mask;
+      // Without the bits that make it a table: those turned round that tell one.
+      const std::uint64_t entry = ((random & ~level.table.mask) | (level.table.value ^ level.table.mask) & ~level.valid.mask) | level.valid.value;
+      // Pages of several entries that must be alike: tiling_modes_test.cc.
+      if (!mode_.page_shift || mode_.page_shift(entry, level) == level.shift) return entry;
+    }
   }
   std::uint64_t table(const arch::Level& level, std::size_t depth) {
     const std::uint64_t next = make(depth + 1), kept = level.valid.mask | level.table.mask;
@@ -71,28 +76,6 @@ class AnyTables {
   std::mt19937_64& random_;
   std::uint64_t next_ = 0x10000;
 };
-
-bool same(const Result<Extent>& a, const Extent& b) {
-  return a && a->first == b.first && a->last == b.last && a->phys == b.phys && a->access == b.access;
-}
-
-// One assertion per space: there are many extents, and Catch counts each.
-std::string tiling_problem(const AddressSpace& space, std::mt19937_64& random) {
-  VirtAddr next{0};
-  for (int extents = 0; extents < 200000; ++extents) {
-    auto extent = space.extent_at(next);
-    const std::string at = "at " + std::to_string(next.raw);
-    if (!extent) return at + ": " + to_string(extent.error());
-    if (extent->first != next) return at + ": begins at " + std::to_string(extent->first.raw);
-    if (extent->last < next) return at + ": ends at " + std::to_string(extent->last.raw);
-    const std::uint64_t length = extent->last - extent->first;
-    for (VirtAddr inside : {extent->last, extent->first + (length ? random() % length : 0)})
-      if (!same(space.extent_at(inside), *extent)) return at + ": another extent at " + std::to_string(inside.raw);
-    if (extent->last == top) return {};
-    next = extent->last + 1;
-  }
-  return "too many extents: the walk does not get ahead";
-}
 
 }  // namespace
 

@@ -158,6 +158,14 @@ Place base_of(const OsInput& in, const Place& image) {
   return layout.image_size ? Place{{layout.image_bases[0]}, image.at(VirtAddr{layout.image_bases[0]})} : image;
 }
 
+// The image where it was linked, as processors without KASLR have it: told by the highest base below.
+Place linked_place(const OsInput& in, const Place& image) {
+  std::optional<std::uint64_t> base;
+  for (std::uint64_t each : layout_of(in).image_bases)
+    if (each <= image.virt.raw) base = std::max(base.value_or(0), each);
+  return base ? Place{{*base}, image.at(VirtAddr{*base})} : image;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> link_address(const OsInput& in, std::string_view symbol) {
@@ -230,6 +238,7 @@ std::optional<Anchor> anchor_from_vmlinux(const OsInput& in) {
       std::vector<Place> tried = assumed;
       if (auto stored = stored_place(in, image, *text)) tried.push_back(*stored);
       if (auto first = first_of_image(in, table)) tried.push_back(base_of(in, *first));
+      tried.push_back(linked_place(in, {{*text}, image}));
       for (const Place& base : tried) {
         const std::uint64_t slide = base.at(image).raw - *text;
         const bool leads = has_shape(in, *mode, base, slide) && leads_to(in, table, base.at(image + to_banner), image + to_banner) == Verdict::yes;

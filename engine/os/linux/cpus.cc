@@ -30,11 +30,11 @@ VirtAddr run_queue_task(const KernelView& view, VirtAddr per_cpu, std::string_vi
 
 // What tells a CPU's note from others; 0: not known.
 struct Marks {
-  std::uint64_t per_cpu, stack, pid;
+  std::uint64_t per_cpu, stack, stack_bytes, pid;
 };
 
 Marks marks_of(const KernelView& view, const CpuSlot& cpu) {
-  Marks marks{cpu.per_cpu.raw, 0, 0};
+  Marks marks{cpu.per_cpu.raw, 0, view.types.size_of("thread_union").value_or(16384), 0};  // THREAD_SIZE
   if (!cpu.current.raw) return marks;
   const Record task(view, "task_struct", cpu.current);
   marks.stack = task.number("stack").value_or(0);
@@ -48,8 +48,7 @@ unsigned match(const arch::Arch& arch, const Marks& cpu, const CpuState& state) 
     for (std::string_view name : arch.linux_layout->per_cpu_registers)
       if (state.registers.get(name) == cpu.per_cpu) return 3;
   auto sp = state.registers.get(arch::Role::sp);
-  constexpr std::uint64_t stack_bytes = 16384;  // THREAD_SIZE; larger ones match by their lower part
-  if (cpu.stack && sp && *sp >= cpu.stack && *sp - cpu.stack < stack_bytes) return 2;
+  if (cpu.stack && sp && *sp >= cpu.stack && *sp - cpu.stack < cpu.stack_bytes) return 2;
   return cpu.pid && cpu.pid == state.pid ? 1 : 0;
 }
 

@@ -28,15 +28,27 @@ std::optional<std::uint16_t> record_at(const KernelView& view, const arch::Inter
   return std::nullopt;
 }
 
+UnwindRow row_of(const arch::Arch& arch, const arch::EntryCode& code) {
+  UnwindRow row{.kind = UnwindRow::Kind::interrupt, .interrupted = true};
+  const auto base = register_index(arch, code.base);
+  if (base) row.cfa_register = static_cast<std::uint8_t>(arch.registers[*base].dwarf);
+  row.cfa_offset = code.offset;
+  if (!code.switches_stack) return row;
+  row.kind = UnwindRow::Kind::call;
+  row.fp = UnwindRow::Saved::at_cfa;
+  row.fp_offset = static_cast<std::int16_t>(-2 * arch.pointer_bytes);
+  return row;
+}
+
 }  // namespace
 
 std::vector<UnwindRow> entry_code(const KernelView& view, const Symbols& symbols) {
   std::vector<UnwindRow> rows;
   const arch::InterruptFrame& frame = view.arch.linux_layout->interrupt_frame;
-  const auto add = [&](std::string_view name, UnwindRow row) {
+  const auto add = [&](std::string_view name, UnwindRow row, std::uint16_t from = 0) {
     const auto function = symbols.find(name);
-    if (!function || !function->size) return;
-    row.address = function->address;
+    if (!function || function->size <= from) return;
+    row.address = function->address + from;
     rows.push_back(row);
     rows.push_back({.address = function->address + function->size, .kind = UnwindRow::Kind::elsewhere});
   };
@@ -50,6 +62,7 @@ std::vector<UnwindRow> entry_code(const KernelView& view, const Symbols& symbols
     row.cfa_offset = static_cast<std::int16_t>(*depth);
     add(name, row);
   }
+  for (const arch::EntryCode& code : frame.codes) add(code.symbol, row_of(view.arch, code), code.at);
   // Where one function ends, another may begin.
   std::ranges::sort(rows, {}, [](const UnwindRow& row) { return std::pair(row.address, row.kind != UnwindRow::Kind::elsewhere); });
   std::vector<UnwindRow> kept;

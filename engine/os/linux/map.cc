@@ -55,7 +55,9 @@ std::vector<Mapping> mappings_of(const OsInput& in, const Anchor& anchor, std::u
 std::uint64_t phys_base_of(const OsInput& in, const Anchor& anchor, std::uint64_t slide) {
   if (in.phys_base) return *in.phys_base;
   auto text = link_address(in, "_text");
-  if (layout_of(in).image_bases.empty() && text) return anchor.base.at(VirtAddr{*text + slide}).raw;
+  const auto bases = layout_of(in).image_bases;
+  if (bases.empty() && text) return anchor.base.at(VirtAddr{*text + slide}).raw;
+  if (bases.size() == 1) return anchor.base.at(VirtAddr{bases[0]}).raw;
   return anchor.base.phys.raw;
 }
 

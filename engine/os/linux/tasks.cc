@@ -140,7 +140,22 @@ Result<std::uint64_t> saved_register(const KernelView& view, const Record& saved
   if (reg.member.empty()) return view.number_at(words + reg.word_at, view.arch.pointer_bytes);
   const Member member = TRY(saved.member(reg.member));
   if (member.size <= view.arch.pointer_bytes) return saved.number(reg.member);
+  if (reg.word_at + std::uint64_t{view.arch.pointer_bytes} > member.size) return fail(Errc::not_found);
   return view.number_at(saved.address() + member.offset + reg.word_at, view.arch.pointer_bytes);
+}
+
+Result<RegisterFile> read_frame(const KernelView& view, VirtAddr at, const arch::SavedFrame& frame) {
+  const Record task(view, "task_struct", at);
+  const VirtAddr start = TRY(frame_start(view, frame, task));
+  const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
+  const VirtAddr words = frame.words.empty() ? start : TRY(saved.pointer(frame.words)) + frame.words_offset;
+  RegisterFile registers(view.arch);
+  for (const arch::SavedRegister& reg : frame.regs)
+    if (auto value = saved_register(view, saved, words, reg)) registers.set(reg.reg, *value);
+  if (registers.empty()) return fail(Errc::not_found, at.raw, "the task's saved frame cannot be read");
+  if (auto sp = register_index(view.arch, arch::Role::sp); sp && frame.sp_is_frame_end)
+    registers.set(view.arch.registers[*sp].name, saved.address().raw + TRY(view.types.size_of(frame.record)));
+  return registers;
 }
 
 }  // namespace
@@ -176,21 +191,10 @@ Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr at) {
   // A task that has exited gave its stack back (release_task_stack()); what lies there now is somebody else's.
   if (auto stack = Record(view, "task_struct", at).pointer("stack"); stack && stack->raw == 0)
     return fail(Errc::not_found, at.raw, "the task has exited and its stack is gone");
-  for (const arch::SavedFrame& frame : view.arch.frames) {
-    if (frame.os != "linux") continue;
-    const Record task(view, "task_struct", at);
-    const VirtAddr start = TRY(frame_start(view, frame, task));
-    const Record saved = frame.record.empty() ? task : Record(view, std::string(frame.record), start + frame.offset);
-    const VirtAddr words = frame.words.empty() ? start : TRY(saved.pointer(frame.words)) + frame.words_offset;
-    RegisterFile registers(view.arch);
-    for (const arch::SavedRegister& reg : frame.regs)
-      if (auto value = saved_register(view, saved, words, reg)) registers.set(reg.reg, *value);
-    if (registers.empty()) return fail(Errc::not_found, at.raw, "the task's saved frame cannot be read");
-    if (auto sp = register_index(view.arch, arch::Role::sp); sp && frame.sp_is_frame_end)
-      registers.set(view.arch.registers[*sp].name, saved.address().raw + TRY(view.types.size_of(frame.record)));
-    return registers;
-  }
-  return fail(Errc::unsupported, "saved frames of " + std::string(view.arch.name) + " are not known");
+  Result<RegisterFile> registers = fail(Errc::unsupported, "saved frames of " + std::string(view.arch.name) + " are not known");
+  for (const arch::SavedFrame& frame : view.arch.frames)  // the newest kernels' first
+    if (frame.os == "linux" && (registers = read_frame(view, at, frame))) break;
+  return registers;
 }
 
 }  // namespace kvm::os_linux

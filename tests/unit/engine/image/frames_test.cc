@@ -127,6 +127,18 @@ TEST_CASE("Where nothing is known, and in user code, the return address is undef
   CHECK(Bytes_(made[2].bytes.begin() + 4, made[2].bytes.begin() + 12) == Bytes_{0, 0, 1, 0, 0, 0, 0, 0});
 }
 
+TEST_CASE("User code ends where the kernel begins") {
+  Pieces pieces;
+  Piece& piece = pieces.pieces.emplace_back();
+  piece.unwind = {call(0xc0008000, 8)};
+  piece.sections = {{".text", {0xc0008000}, 0x1000, true, false}, {".data", {0x8000}, 0x1000, false, true}};
+  pieces.pieces.emplace_back().sections = {{"loop.text", {0xbf000000}, 0x1000, true, false}};
+  const Bytes_ made = make_debug_frame(*arch::find("arm"), pieces);
+  const Bytes_ user{0, 0, 1, 0, 0, 0, 0xff, 0xbe};  // from 0x10000, 0xbeff0000 bytes
+  REQUIRE(made.size() > 16);
+  CHECK(std::ranges::search(made, user).begin() != made.end());
+}
+
 TEST_CASE("Frame entries are cut where symbols begin") {
   const std::vector<UnwindRow> rows{call(0x1000, 8), call(0x1001, 16), call(0x1010, 8), call(0x1011, 16)};
   CHECK(entries(frames(rows)).size() == 4);

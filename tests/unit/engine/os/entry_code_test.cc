@@ -87,3 +87,51 @@ TEST_CASE("where s390's interrupts save registers, and how a user's frame looks"
   CHECK(pieces.user_sign.offset == 8);
   CHECK(pieces.user_sign.bits == 0x0001'0000'0000'0000);  // problem state
 }
+
+TEST_CASE("Arm's entry code: system calls return into it by a jump, with two arguments on the stack", "[linux][unwind]") {
+  Machine machine("arm");
+  machine.symbols.add("ret_fast_syscall", {0xc04000c0}, 0x1c);
+  machine.symbols.add("slow_work_pending", {0xc04000dc}, 0x24);
+  machine.symbols.add("ret_from_fork", {0xc0400150}, 0x1c);
+  machine.symbols.add("call_with_stack", {0xc0e1924c}, 0x20);
+  machine.symbols.add("__sys_trace_return", {0xc04002d4}, 4);  // too short for its second row
+  const auto rows = machine.rows();
+  REQUIRE(rows.size() == 10);
+  CHECK(rows[0].address.raw == 0xc04000c0);
+  CHECK(rows[0].kind == Kind::interrupt);
+  CHECK(rows[0].cfa_register == 13);  // sp
+  CHECK(rows[0].cfa_offset == 8);
+  CHECK(rows[0].interrupted);
+  CHECK(rows[1].address.raw == 0xc04000c4);
+  CHECK(rows[1].cfa_offset == 0);
+  CHECK(rows[2].address.raw == 0xc04000dc);  // the next symbol, without a gap
+  CHECK(rows[2].kind == Kind::interrupt);
+  CHECK(row_at(rows, 0xc0400100)->kind == Kind::elsewhere);
+  CHECK(row_at(rows, 0xc0400160)->kind == Kind::end);
+  const UnwindRow* stack = row_at(rows, 0xc0e19264);
+  CHECK(stack->kind == Kind::call);
+  CHECK(stack->cfa_register == 11);  // fp
+  CHECK(stack->cfa_offset == 8);
+  CHECK(stack->fp_offset == -8);
+  CHECK(stack->breaks_order());
+}
+
+TEST_CASE("On RISC-V one piece of code serves interrupts and system calls", "[linux][unwind]") {
+  Machine machine("riscv64");
+  machine.symbols.add("handle_exception", {0xffffffff80a81240}, 0x156);
+  const auto rows = machine.rows();
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0].kind == Kind::interrupt);
+  CHECK(rows[0].cfa_register == 2);  // sp
+  CHECK(rows[0].cfa_offset == 0);
+  CHECK_FALSE(rows[0].interrupted);
+}
+
+TEST_CASE("Registers in an array: Arm's struct pt_regs", "[linux][unwind]") {
+  Machine machine("arm");
+  machine.types.define("pt_regs", 72, "uregs 0 a72");
+  Pieces pieces;
+  os_linux::add_interrupt_places(machine.view, pieces);
+  REQUIRE(pieces.interrupt_frame.size() == 16);
+  for (const SavedAt& place : pieces.interrupt_frame) CHECK(place.offset == 4 * place.reg);
+}

@@ -168,6 +168,22 @@ TEST_CASE("a vmlinux whose banner is found in memory", "[linux][map]") {
   }
 }
 
+TEST_CASE("a vmlinux of a processor without a window for the image: it lies where it was linked", "[linux][map]") {
+  FakeKernelOptions options;
+  options.phys_base = 0x600000;
+  FakeKernel kernel(options);
+  arch::LinuxLayout layout = *arch::find("x86_64")->linux_layout;
+  layout.image_size = 0;
+  arch::Arch plain = *arch::find("x86_64");
+  plain.linux_layout = &layout;
+  const kvm::testing::FakeSymbols linked = kernel.linked_symbols();
+  const Dump dump = kernel.dump();
+  const OsInput input{dump, plain, &linked, {}, {}};
+  auto map = os_linux::map_kernel(input);
+  check_map(kernel, dump, map, options);
+  CHECK(map->source == "vmlinux, found in memory");
+}
+
 TEST_CASE("VMCOREINFO found by scanning memory", "[linux][map]") {
   for (int number : {0, 3, 5, 9}) {
     const FakeKernelOptions options = options_of(number);

@@ -1,0 +1,112 @@
+// 64-bit RISC-V.  Odd here: an entry is a table when it allows nothing, whatever its level; frames are stored two bits further
+// right; the bits above them are attributes (Svpbmt), and one that makes a page sixteen times larger (Svnapot).
+// RISC-V Instruction Set Manual, volume II: privileged architecture, "Supervisor-Level ISA": Sv39, Sv48, Sv57, Svnapot, Svpbmt.
+#include "arch/arch.h"
+
+namespace kvm::arch {
+namespace {
+
+// V (bit 0); R, W and X (1, 2, 3) all clear: a pointer to the next level.  W without R is reserved, and so is a pointer at the end.
+constexpr Match valid{0x1, 0x1}, no_rwx{0xe, 0x0}, write_only{0x6, 0x4};
+constexpr Rule reserved{write_only, never}, reserved_in_last{write_only, no_rwx};
+constexpr Level l57[] = {{48, 9, valid, no_rwx, false, nullptr, reserved}, {39, 9, valid, no_rwx, false, nullptr, reserved},
+                         {30, 9, valid, no_rwx, false, nullptr, reserved}, {21, 9, valid, no_rwx, false, nullptr, reserved},
+                         {12, 9, valid, never, false, nullptr, reserved_in_last}};
+constexpr std::span<const Level> l48 = std::span(l57).subspan(1), l39 = std::span(l57).subspan(2);
+
+constexpr Rights page{{{0x4, 0x4}}, {{0x8, 0x8}}, {{0x10, 0x10}}};  // W, X, U
+constexpr std::uint64_t frame = 0x003f'ffff'ffff'fc00;             // bits 53:10
+
+// Svnapot: N (bit 63) with the frame's low four bits 1000 is a part of 64 KiB, the only such size there is.
+std::uint8_t page_shift(std::uint64_t entry, const Level& level) {
+  return level.shift == 12 && entry >> 63 && (entry >> 10 & 0xf) == 0x8 ? 16 : level.shift;
+}
+
+// Linux keeps PROT_NONE pages with V clear and G (bit 5) set, which no swap entry has (arch/riscv/include/asm/pgtable-bits.h).
+std::uint64_t held(std::uint64_t entry) { return (entry & 0x21) == 0x20 ? entry | 0x3 : 0; }
+
+constexpr PagingMode paging[] = {
+    {"sv39", 8, 39, Halves::one_root_signed, frame, 2, l39, page, {}, nullptr, held, page_shift},
+    {"sv48", 8, 48, Halves::one_root_signed, frame, 2, l48, page, {}, nullptr, held, page_shift},
+    {"sv57", 8, 57, Halves::one_root_signed, frame, 2, l57, page, {}, nullptr, held, page_shift},
+};
+
+constexpr std::string_view core = "org.gnu.gdb.riscv.cpu";
+// RISC-V ABIs, "DWARF Register Numbers": x0 to x31; 64 is the return column of frames that save all of them.
+constexpr Register registers[] = {
+    {"zero", 64, 0, core}, {"ra", 64, 1, core, "code_ptr", Role::ra}, {"sp", 64, 2, core, "data_ptr", Role::sp}, {"gp", 64, 3, core, "data_ptr"},
+    {"tp", 64, 4, core, "data_ptr"}, {"t0", 64, 5, core}, {"t1", 64, 6, core}, {"t2", 64, 7, core},
+    {"fp", 64, 8, core, "data_ptr", Role::fp}, {"s1", 64, 9, core}, {"a0", 64, 10, core}, {"a1", 64, 11, core},
+    {"a2", 64, 12, core}, {"a3", 64, 13, core}, {"a4", 64, 14, core}, {"a5", 64, 15, core}, {"a6", 64, 16, core}, {"a7", 64, 17, core},
+    {"s2", 64, 18, core}, {"s3", 64, 19, core}, {"s4", 64, 20, core}, {"s5", 64, 21, core}, {"s6", 64, 22, core}, {"s7", 64, 23, core},
+    {"s8", 64, 24, core}, {"s9", 64, 25, core}, {"s10", 64, 26, core}, {"s11", 64, 27, core}, {"t3", 64, 28, core}, {"t4", 64, 29, core},
+    {"t5", 64, 30, core}, {"t6", 64, 31, core}, {"pc", 64, 64, core, "code_ptr", Role::pc},
+};
+
+// NT_PRSTATUS: pr_reg at 112 is the kernel's user_regs_struct (arch/riscv/include/uapi/asm/ptrace.h).
+constexpr NoteField prstatus[] = {
+    {"pc", 112, 8},  {"ra", 120, 8},  {"sp", 128, 8},  {"gp", 136, 8},  {"tp", 144, 8}, {"t0", 152, 8}, {"t1", 160, 8}, {"t2", 168, 8},
+    {"fp", 176, 8},  {"s1", 184, 8},  {"a0", 192, 8},  {"a1", 200, 8},  {"a2", 208, 8}, {"a3", 216, 8}, {"a4", 224, 8}, {"a5", 232, 8},
+    {"a6", 240, 8},  {"a7", 248, 8},  {"s2", 256, 8},  {"s3", 264, 8},  {"s4", 272, 8}, {"s5", 280, 8}, {"s6", 288, 8}, {"s7", 296, 8},
+    {"s8", 304, 8},  {"s9", 312, 8},  {"s10", 320, 8}, {"s11", 328, 8}, {"t3", 336, 8}, {"t4", 344, 8}, {"t5", 352, 8}, {"t6", 360, 8},
+};
+constexpr CpuNote notes[] = {{"CORE", 1, 368, 32, prstatus}};
+
+// __switch_to() saves these (arch/riscv/include/asm/processor.h, struct thread_struct).
+constexpr SavedRegister linux_frame[] = {
+    {"pc", "thread.ra"}, {"sp", "thread.sp"}, {"fp", "thread.s", 0}, {"s1", "thread.s", 8}, {"s2", "thread.s", 16}, {"s3", "thread.s", 24},
+    {"s4", "thread.s", 32}, {"s5", "thread.s", 40}, {"s6", "thread.s", 48}, {"s7", "thread.s", 56}, {"s8", "thread.s", 64},
+    {"s9", "thread.s", 72}, {"s10", "thread.s", 80}, {"s11", "thread.s", 88},
+};
+constexpr SavedFrame frames[] = {{"linux", "thread", "", linux_frame}};
+
+constexpr std::string_view machines[] = {"riscv64"};
+constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
+constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
+constexpr std::uint64_t link_address[] = {0xffff'ffff'8000'0000};  // KERNEL_LINK_ADDR; modules are near, too
+
+// arch/riscv/kernel/entry.S.  The code is one for interrupts and system calls: all its frames are shown as calls.
+constexpr SavedRegister pt_regs[] = {
+    {"pc", "epc"}, {"ra", "ra"}, {"sp", "sp"}, {"gp", "gp"}, {"tp", "tp"}, {"t0", "t0"}, {"t1", "t1"}, {"t2", "t2"}, {"fp", "s0"}, {"s1", "s1"},
+    {"a0", "a0"}, {"a1", "a1"}, {"a2", "a2"}, {"a3", "a3"}, {"a4", "a4"}, {"a5", "a5"}, {"a6", "a6"}, {"a7", "a7"}, {"s2", "s2"}, {"s3", "s3"},
+    {"s4", "s4"}, {"s5", "s5"}, {"s6", "s6"}, {"s7", "s7"}, {"s8", "s8"}, {"s9", "s9"}, {"s10", "s10"}, {"s11", "s11"}, {"t3", "t3"}, {"t4", "t4"},
+    {"t5", "t5"}, {"t6", "t6"},
+};
+constexpr InterruptFrame::Depth depths[] = {{0, 0}};
+constexpr std::string_view entry_functions[] = {"handle_exception", "ret_from_exception", "handle_syscall", "ret_from_syscall"};
+constexpr std::string_view outermost[] = {"ret_from_fork", "ret_from_fork_kernel_asm", "ret_from_fork_user_asm", "start_kernel"};
+constexpr EntryCode codes[] = {{"call_on_irq_stack", 0, Role::fp, 0, true}};
+
+constexpr LinuxLayout linux_layout{
+    .image_bases = link_address,
+    .image_align = 0x1000,  // _text comes after some pages of the image
+    .physical = LinuxLayout::Physical::ram,
+    .root_symbols = root_symbols,
+    .phys_base_key = "NUMBER(phys_ram_base)",
+    .distance_key = "NUMBER(va_kernel_pa_offset)",  // since v6.4
+    .va_bits_key = "NUMBER(VA_BITS)",
+    .interrupt_frame = {.record = "pt_regs", .regs = pt_regs, .partial = {}, .call_prefix = {}, .depths = depths,
+                        .functions = entry_functions, .outermost = outermost, .codes = codes},
+};
+
+}  // namespace
+
+extern const Arch riscv64;
+constexpr Arch riscv64{
+    .name = "riscv64",
+    .gdb_name = "riscv:rv64",
+    .triple = "riscv64",
+    .machines = machines,
+    .elf_machine = 243,  // EM_RISCV
+    .pointer_bytes = 8,
+    .endian = std::endian::little,
+    .page_size = 4096,
+    .paging = paging,
+    .registers = registers,
+    .notes = notes,
+    .frames = frames,
+    .level_names = level_names,
+    .linux_layout = &linux_layout,
+};
+
+}  // namespace kvm::arch
