@@ -12,6 +12,7 @@ import peers
 import ps
 from gdb_session import GdbSession
 from lib import FOREIGN, Dump, Skip, differ, lacks, text
+from lldb_session import PluginSession
 
 # From the panic to the entry of the system call, by architecture.
 PANIC = ["panic", "sysrq_handle_crash", "__handle_sysrq", "write_sysrq_trigger", "vfs_write", "ksys_write"]
@@ -22,6 +23,8 @@ ENTRY = {"arm64": ["el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
 # What drgn 0.0.22 and libkdumpfile 0.5 read.  Of ppc64's tables libkdumpfile knows only hash's before 4.6, which no kernel here has.
 PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vmcoreinfo.elf": "kdumpfile",
          "i386-6.1-pae/pae/vmcoreinfo.elf": "kdumpfile", "s390x-6.1/nonote-s390/nonote.elf": "kdumpfile"}
+# Through lldb too: without a vmlinux or with it.
+LLDB = {"arm64-6.1/qemu": {"lldb": False, "lldb-alone": True}}
 
 
 def architecture(crash):
@@ -141,8 +144,13 @@ def tests(env):
         session = GdbSession(env, crash.dump())
         session.want("bt", "thread apply all bt")
         session.want("functions", "python " + "; ".join(f"gdb.execute('info symbol {address:#x}')" for address, *_ in functions(crash)))
-        checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules}
+        backtraces = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic}
         if crash.dump().name == "raw.img":  # memory alone: what the CPUs had in their registers is not in it
-            del checks["panic"]
-        for name, check in checks.items():
+            del backtraces["panic"]
+        for name, check in {**backtraces, "modules": check_modules}.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)
+        for how, alone in LLDB.get(crash.id, {}).items():
+            session = PluginSession(env, crash.dump(), alone)
+            session.want("frames", "@frames")
+            for name, check in backtraces.items():
+                yield f"{crash.id}/{how}/{name}", functools.partial(check, crash, session)
