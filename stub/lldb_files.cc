@@ -127,6 +127,7 @@ LldbKernel kernel_for_lldb(const Kernel& kernel) {
   if (!kernel.os_missing().empty()) return {};  // a remark of the kernel's says so
   auto image = image_on_disk(kernel);
   if (!image) return {{}, {to_string(image.error())}};
+  std::erase_if(image->remarks, [&](const std::string& remark) { return std::ranges::count(kernel.remarks(), remark) > 0; });
   return {std::move(image->path), std::move(image->remarks)};
 }
 

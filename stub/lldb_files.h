@@ -15,7 +15,7 @@ bool prepared_for_lldb(const std::string& path);
 
 struct LldbKernel {
   std::string path;                  // empty: there is nothing
-  std::vector<std::string> remarks;  // what it lacks
+  std::vector<std::string> remarks;  // what it lacks, beyond the kernel's own remarks
 };
 // The kernel's debug file, or the image made of the dump.  What cannot be copied is taken as it is.
 LldbKernel kernel_for_lldb(const Kernel& kernel);

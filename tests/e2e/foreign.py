@@ -12,6 +12,7 @@ import peers
 import ps
 from gdb_session import GdbSession
 from lib import FOREIGN, Dump, Skip, differ, lacks, text
+from lldb_session import PluginSession
 
 # From the panic to the entry of the system call, by architecture.
 PANIC = ["panic", "sysrq_handle_crash", "__handle_sysrq", "write_sysrq_trigger", "vfs_write", "ksys_write"]
@@ -29,6 +30,8 @@ PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vm
          "ppc64el-6.1/nonote-radix/nonote.elf": "drgn"}
 # What a kernel's own dump says that QEMU's does not: byte order, e_machine and the virtual address of the linear map.
 KERNELS = {"s390x": (">", 22, 0), "ppc64el": ("<", 21, 0xc000000000000000)}
+# Through lldb too: without a vmlinux or with it.
+LLDB = {"arm64-6.1/qemu": {"lldb": False, "lldb-alone": True}}
 
 
 def architecture(crash):
@@ -221,15 +224,21 @@ def tests(env):
         session = GdbSession(env, crash.dump())
         session.want("bt", "thread apply all bt")
         session.want("functions", "python " + "; ".join(f"gdb.execute('info symbol {address:#x}')" for address, *_ in functions(crash)))
-        checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "modules": check_modules, "user": check_user}
+        backtraces = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic}
         if crash.dump().name == "raw.img":  # memory alone: what the CPUs had in their registers is not in it
-            del checks["panic"]
+            del backtraces["panic"]
+        if architecture(crash) == "armhf":
+            del backtraces["sleeping"]  # /proc/PID/stack tells of nobody but the reader
+        checks = {**backtraces, "modules": check_modules}
+        if architecture(crash) in TO_USER:
+            checks["user"] = check_user
         if architecture(crash) in KERNELS:
             session.want("registers", "info registers")
             checks["registers"] = check_registers
-        if architecture(crash) == "armhf":
-            del checks["sleeping"]  # /proc/PID/stack tells of nobody but the reader
-        if architecture(crash) not in TO_USER:
-            del checks["user"]
         for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)
+        for how, alone in LLDB.get(crash.id, {}).items():
+            session = PluginSession(env, crash.dump(), alone)
+            session.want("frames", "@frames")
+            for name, check in backtraces.items():
+                yield f"{crash.id}/{how}/{name}", functools.partial(check, crash, session)

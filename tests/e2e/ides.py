@@ -4,12 +4,13 @@ The configurations are those that `inquest vscode` prints.  gdb/MI, as CLion and
 """
 import functools
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from dap import Dap
-from lib import Skip, default_corpus, differ, lacks, text
+from lib import HERE, Skip, default_corpus, differ, lacks, text
 from lldb_session import LLDB, environment
 from server import serving
 
@@ -130,8 +131,8 @@ def conversation(env, adapter, dump, request, verified):
         adapter.kill()
 
 
-def check_lldb_dap(env, dump):
-    request = configuration(env, dump, "lldb-dap")
+def check_lldb_dap(env, dump, request=None):
+    request = request or configuration(env, dump, "lldb-dap")
     request["initCommands"] = [f'plugin load "{env.plugin}"' if command.startswith("plugin load") else command for command in request["initCommands"]]
     yield from conversation(env, Dap([LLDB_DAP], environment(env)), dump, request, False)
 
@@ -145,14 +146,14 @@ def check_lldb_dap_server(env, dump):
         yield from conversation(env, Dap([LLDB_DAP], environment(env)), dump, request, False)
 
 
-def check_cdt(env, dump):
+def check_cdt(env, dump, request=None):
     adapter = Dap(["node", cdt_adapter()])
-    yield from conversation(env, adapter, dump, configuration(env, dump, "gdbtarget"), True)
+    yield from conversation(env, adapter, dump, request or configuration(env, dump, "gdbtarget"), True)
 
 
-def check_cppdbg(env, dump):
+def check_cppdbg(env, dump, request=None):
     """What its configuration makes gdb do: the commands, in gdb."""
-    request = configuration(env, dump, "cppdbg")
+    request = request or configuration(env, dump, "cppdbg")
     words = ["gdb", "-nx", "-q", "-batch", request["program"]]
     for command in request["customLaunchSetupCommands"]:
         words += ["-ex", command["text"]]
@@ -160,15 +161,32 @@ def check_cppdbg(env, dump):
     yield from lacks("bt", text(done.stdout), "panic (fmt=", "entry_SYSCALL_64", "loop.ko")
 
 
-def check_codelldb(env, dump):
+def check_codelldb(env, dump, request=None):
     """The same for CodeLLDB: its lldb is another one, its commands are these."""
-    request = configuration(env, dump, "lldb")
+    request = request or configuration(env, dump, "lldb")
     with serving(env, dump) as server:
         words = [LLDB, "-x", "-b"]
         for command in [*request["targetCreateCommands"], *request["processCreateCommands"], "bt"]:
-            words += ["-o", command.replace("127.0.0.1:1234", server.where)]
+            words += ["-o", re.sub(r"(?<=gdb-remote ).*1234$", server.where, command)]
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
     yield from lacks("bt", text(done.stdout), PANIC, "`panic(", "`entry_SYSCALL_64")
+
+
+def check_docs(env, dump):
+    """The configurations of docs/ide.md, which are shorter."""
+    page = (HERE.parent.parent / "docs" / "ide.md").read_text()
+    blocks = [json.loads(block) for block in re.findall(r"(?:^    .*\n)+", page, re.M) if block.lstrip().startswith('{"type"')]
+    checks = {"lldb-dap": check_lldb_dap, "cppdbg": check_cppdbg, "gdbtarget": check_cdt, "lldb": check_codelldb}
+    yield from differ("types", [block["type"] for block in blocks], list(checks))
+    real = {"/path/vmlinux": str(dump.crash.vmlinux), '"inquest"': f'"{env.inquest}"', "| inquest ": f"| {env.inquest} ",
+            'open vmcore"': f'open {dump.path} {dump.crash.vmlinux}"', 'stdio vmcore"': f'stdio {dump.path} {dump.crash.vmlinux}"',
+            '0", "vmcore"': f'0", "{dump.path}", "{dump.crash.vmlinux}"'}
+    for block in blocks:
+        text_ = json.dumps(block)
+        for word, value_ in real.items():
+            text_ = text_.replace(word, value_)
+        for problem in checks[block["type"]](env, dump, json.loads(text_)):
+            yield f"{block['type']}: {problem}"
 
 
 def check_vscode(env, dump):
@@ -191,7 +209,8 @@ def check_vscode(env, dump):
 
 def tests(env):
     checks = {"lldb-dap": (check_lldb_dap, "6.1/qemu4"), "lldb-dap-server": (check_lldb_dap_server, "6.12/qemu4"), "cdt": (check_cdt, "6.12/qemu5"),
-              "cppdbg": (check_cppdbg, "6.12/qemu4"), "codelldb": (check_codelldb, "6.1/qemu4"), "vscode": (check_vscode, "6.12/qemu4")}
+              "cppdbg": (check_cppdbg, "6.12/qemu4"), "codelldb": (check_codelldb, "6.1/qemu4"), "docs": (check_docs, "6.12/qemu4"),
+              "vscode": (check_vscode, "6.12/qemu4")}
     for crash in env.crashes():
         for name, (check, wanted) in checks.items():
             if crash.id == wanted:
