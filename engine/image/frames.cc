@@ -323,6 +323,7 @@ void FrameTable::add(const Piece& piece) {
   constexpr std::size_t most_rows = 4096;
   constexpr std::uint64_t farthest = 0xffff'ffff;  // that one instruction can advance
   const Rows rows = piece.unwind;
+  if (rows.empty()) return;
   const VirtAddr end = end_of_code(piece);
   auto symbol = piece.symbols.begin();
   VirtAddr at = rows[0].address;

@@ -12,6 +12,7 @@
 
 using namespace kvm;
 using kvm::testing::FakeMemory;
+using kvm::testing::same;
 using kvm::testing::tiling_problem;
 using kvm::testing::X86Tables;
 
