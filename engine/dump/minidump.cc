@@ -119,7 +119,10 @@ const arch::PagingMode* mode_of(const Header& h, const arch::Arch* arch, std::ui
 std::optional<Mapping> direct_map(const Header& h) {
   const std::uint64_t base = h[h.machine->dmapbase], end = h[h.machine->dmapend];
   if (end <= base) return std::nullopt;
-  return Mapping{{base}, {h.machine->last_inclusive ? end : end - 1}, Linear{{h[h.machine->dmapphys]}}, "direct map"};
+  std::uint64_t last = h.machine->last_inclusive ? end : end - 1;
+  // Power's limit is a constant, and leaves no room for kernels whose addresses begin lower.
+  if (const std::uint64_t kernbase = h[h.machine->kernbase]; kernbase > base && kernbase <= last) last = kernbase - 1;
+  return Mapping{{base}, {last}, Linear{{h[h.machine->dmapphys]}}, "direct map"};
 }
 
 // The entries are a whole table, of either kind, for the addresses from kernbase to kernend.

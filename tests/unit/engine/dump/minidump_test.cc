@@ -274,7 +274,7 @@ TEST_CASE("powerpc64 minidumps with a radix tree", "[minidump]") {
       MinidumpSpec spec = power(version, big, "mmu_radix");
       spec.kernbase = 0xc008000000000000;
       spec.kernend = 0xc0087fffffffffff;
-      spec.dmapend = 0xc007ffffffffffff;
+      spec.dmapend = version == 1 ? 0xcfffffffffffffff : 0xc007ffffffffffff;
       // 0xc008000000000000 >> 39 & 8191 is 4096.  Bit 63 valid, 62 leaf; entries are big-endian whatever the kernel is.
       std::vector<std::uint64_t> root(8192);
       root[4096] = 1ull << 63 | 0x9000 | 9;
