@@ -65,7 +65,7 @@ bool is_valid(const arch::Level& level, std::uint64_t entry) { return level.vali
 std::uint64_t as_kept(const PhysicalMemory& memory, const PageTable& table, const arch::Level& level, PhysAddr at, std::uint64_t entry) {
   const arch::PagingMode& mode = *table.mode;
   auto* const held = level.held ? level.held : mode.held;
-  if (is_valid(level, entry) || !held) return entry;
+  if (is_valid(level, entry) || !held || !table.keeps) return entry;
   std::uint64_t told = entry;
   if (mode.own_entry) {
     if (&level != &mode.levels.back()) return entry;

@@ -20,6 +20,7 @@ struct PageTable {
   // Tables that empty entries lead to, behind the root's entries first (PagingMode::empty_tables).
   std::array<PhysAddr, 4> empty{none, none, none, none};
   static constexpr PhysAddr none{~std::uint64_t{0}};
+  bool keeps = true;            // pages may be kept behind entries without meaning (PagingMode::held): Linux does so
 };
 
 // Entries of one level in a row of their own, outside the machine's memory: how FreeBSD's minidumps keep the kernel's tables.

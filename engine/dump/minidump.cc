@@ -137,7 +137,7 @@ Result<Mapping> whole_table(const File& file, const Header& h, const PhysicalMem
     if (h.entries_size < wanted)
       return fail(Errc::bad_data, fmt::format("{}: a root table of {:#x} bytes, expected {:#x}", file.path(), h.entries_size, wanted));
     const VirtAddr first{base.raw & ~reach};
-    return Mapping{base, std::min(last, first + reach), EntryArray{{m.tree->mode, {}, {}, 0, std::endian::big}, 0, &entries, first}, "page tables"};
+    return Mapping{base, std::min(last, first + reach), EntryArray{{.mode = m.tree->mode, .order = std::endian::big, .keeps = false}, 0, &entries, first}, "page tables"};
   }
   const std::uint64_t groups = h.entries_size / 128;
   if (!std::has_single_bit(groups))
@@ -157,7 +157,7 @@ Result<std::optional<Mapping>> page_map(const File& file, const Header& h, const
   if (count == 0) return std::nullopt;
   const std::uint64_t room = (~base + 1) / span;  // entries up to 2^64
   const std::uint64_t last = base == 0 || count < room ? base + count * span - 1 : ~std::uint64_t{0};
-  return Mapping{{base}, {last}, EntryArray{{mode, {}, {}, 0, h.order}, depth, &entries, {base}}, "page map"};
+  return Mapping{{base}, {last}, EntryArray{{.mode = mode, .order = h.order, .keeps = false}, depth, &entries, {base}}, "page map"};
 }
 
 std::vector<Mapping> mappings_of(const File& file, const Header& h, const arch::Arch* arch, const PhysicalMemory& entries, std::vector<std::string>& remarks) {

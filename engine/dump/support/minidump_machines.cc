@@ -9,20 +9,7 @@ using arch::always, arch::never, arch::Halves, arch::Level, arch::Match, arch::P
 
 constexpr std::uint16_t em_386 = 3, em_mips = 8, em_ppc64 = 21, em_arm = 40, em_x86_64 = 62, em_aarch64 = 183, em_riscv = 243;
 
-// RISC-V privileged specification, 4.4: V; R, W, X all clear would be a table.
-constexpr Level riscv_page[] = {{12, 9, {0x1, 0x1}, {0xe, 0x0}}};
-constexpr PagingMode riscv{"sv39", 8, 39, Halves::one_root_signed, 0x003f'ffff'ffff'fc00, 2, riscv_page, {{{0x4, 0x4}}, {{0x8, 0x8}}, {{0x10, 0x10}}}};
-
-// Arm, short descriptors (DDI 0406, B3.5.1): type 1 is one of sixteen alike entries of a 64 KiB page, 2 and 3 a 4 KiB page.
-constexpr std::uint64_t large_mark = 1ull << 32;  // no bit of an entry
-constexpr Level arm_page[] = {{12, 20, {0x2, 0x2}, never}};
-constexpr PagingMode arm{
-    "short", 4, 32, Halves::one_root_unsigned, 0, 0, arm_page, {{{0x200, 0}}, {}, {{0x20, 0x20}}}, {},
-    [](std::uint64_t entry, const Level&) { return entry & (entry & large_mark ? 0xffff'0000 : 0xffff'f000); },
-    [](std::uint64_t entry) { return (entry & 0x3) == 0x1 ? entry | large_mark | 0x2 : 0; },
-    [](std::uint64_t entry, const Level&) -> std::uint8_t { return entry & large_mark ? 16 : 12; }};
-
-// MIPS EntryLo (FreeBSD, sys/mips/include/pte.h): valid 0x2, dirty (writable) 0x4, frame number from bit 6 on.
+// MIPS processors know no tables, only what a kernel loads into their TLB: EntryLo (FreeBSD, sys/mips/include/pte.h): valid 0x2, dirty (writable) 0x4, frame number from bit 6 on.
 constexpr Level mips_page[] = {{12, 20, {0x2, 0x2}, never}};
 constexpr PagingMode mips32{"entrylo-32", 4, 32, Halves::one_root_unsigned, 0x1fff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
 constexpr PagingMode mips64{"entrylo-64", 8, 64, Halves::one_root_unsigned, 0x3'ffff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
@@ -60,10 +47,10 @@ constexpr MinidumpMachine machines[] = {
      .kernbase = {0x28, 8}, .dmapphys = {0x30, 8}, .dmapbase = {0x38, 8}, .dmapend = {0x40, 8}, .available_size = {0x48, 4},
      .flags = {0x4c, 4}, .map_first = false},
     {.name = "FreeBSD/arm", .elf_machine = em_arm, .pointer_bytes = 4, .newest = 2, .numbers_at = 0x18,
-     .kernbase = {0x28, 4}, .available_size = {0x34, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4, .own_entries = &arm},
+     .kernbase = {0x28, 4}, .available_size = {0x34, 4}, .bitmap_word = 4, .old_bitmap_word = 4, .entry_bytes = 4},
     {.name = "FreeBSD/riscv", .elf_machine = em_riscv, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x18,
      .kernbase = {0x28, 8}, .dmapphys = {0x30, 8}, .dmapbase = {0x38, 8}, .dmapend = {0x40, 8}, .available_size = {0x48, 4},
-     .map_first = false, .own_entries = &riscv},
+     .map_first = false},
     {.name = "FreeBSD/powerpc64", .elf_machine = em_ppc64, .pointer_bytes = 8, .newest = 2, .numbers_at = 0x40,
      .kernbase = {0x50, 8}, .dmapbase = {0x60, 8}, .dmapend = {0x68, 8}, .available_size = {0x88, 4}, .kernend = {0x58, 8},
      .mmu_name = {0x20, 32}, .kernel_start = {0x78, 8}, .link_start = 0x100100, .map_first = false, .last_inclusive = true,

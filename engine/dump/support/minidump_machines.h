@@ -46,7 +46,7 @@ struct MinidumpMachine {
   bool map_first = true;          // the entries are asked before the direct map
   bool last_inclusive = false;    // dmapend is the direct map's last byte, not the one behind it
   std::span<const MinidumpWindow> windows = {};
-  const arch::PagingMode* own_entries = nullptr;  // of the entries, where they are the system's own or arch/ does not know the machine
+  const arch::PagingMode* own_entries = nullptr;  // of the entries, where the processor has none of its own
   const MinidumpTree* tree = nullptr;          // instead of entries of one level, where mmu_name says so
   std::uint64_t (*hashed_segment)(std::uint64_t) = nullptr;  // else they are a hashed table, with this numbering of segments
 };

@@ -18,7 +18,7 @@ struct Root {
 constexpr Root roots[] = {
     {"KPML5phys", "5-level"}, {"KPML4phys", "4-level"},                // sys/amd64/amd64/pmap.c; the first is 0 without LA57
     {"IdlePDPT", "pae"}, {"IdlePTD_nopae", "2-level"}, {"IdlePTD", "2-level"},  // sys/i386/i386/pmap.c: equal to its virtual address
-    {"kernel_l1pa", ""},                                               // sys/arm/arm/pmap-v6.c
+    {"kernel_l1pa", "short"},                                              // sys/arm/arm/pmap-v6.c
     {"pagetable_l0_ttbr1", "4k-48", true}, {"pagetable_l0_ttbr1", "16k-48", true}, {"pagetable_l0_ttbr1", "16k-47", true},  // sys/arm64/arm64/locore.S
     // sys/riscv/riscv/locore.S.  With Sv48 another table is above this one, with a single entry; the kernel's addresses need it not.
     {"pagetable_l1", "sv39", true},
@@ -33,7 +33,7 @@ std::optional<std::uint64_t> link_address(const OsInput& in, std::string_view na
 
 const arch::PagingMode* mode_named(const arch::Arch& arch, std::string_view name) {
   for (const arch::PagingMode& mode : arch.paging)
-    if (name.empty() || mode.name == name) return &mode;
+    if (mode.name == name) return &mode;
   return nullptr;
 }
 
@@ -67,7 +67,7 @@ std::optional<PageTable> tables_at(const OsInput& in, const Candidate& candidate
   if (!root || *root == 0) return std::nullopt;
   const std::uint64_t table_bytes = std::uint64_t{candidate.mode->entry_bytes} << candidate.mode->levels.front().bits;
   const PhysAddr low{*root & ~(table_bytes - 1)};  // Arm keeps attributes in the low bits
-  const PageTable table{candidate.mode, low, low, 0, in.arch.entry_order};
+  const PageTable table{.mode = candidate.mode, .low = low, .high = low, .order = in.arch.entry_order, .keeps = false};
   const auto extent = walk(*in.dump.memory, table, candidate.symbol);
   return extent && extent->phys && extent->at(candidate.symbol) == place ? std::optional(table) : std::nullopt;
 }

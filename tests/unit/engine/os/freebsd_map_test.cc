@@ -167,3 +167,50 @@ TEST_CASE("Power's full dumps may hold virtual addresses alone", "[freebsd][elf]
     CHECK(space.read({base + 0x1000}, out).error().code == Errc::not_mapped);
   }
 }
+
+TEST_CASE("an arm kernel's root is in a variable, and its physical base a symbol or in the header", "[freebsd][map]") {
+  for (const bool header : {false, true}) {
+    FakeMemory memory;
+    memory.ram(0x10000000, 0x4000000);
+    // Linked at 0xc0000000, at 0x10000000: a section of 1 MiB, and a table with a large and a small page.
+    memory.put_number({0x10004000 + 0xc00 * 4}, 0x10000000 | 0xc0e, 4);
+    memory.put_number({0x10004000 + 0xc01 * 4}, 0x10008400 | 0x1, 4);
+    for (std::uint64_t i = 0; i < 16; ++i) memory.put_number({0x10008400 + i * 4}, 0x10120001, 4);
+    memory.put_number({0x10008400 + 16 * 4}, 0x10133002, 4);
+    // Linux would keep a page of its own behind the empty entry that follows.
+    memory.put_number({0x10008400 + 17 * 4 - 2048}, 0x10150001 | 0x3, 4);
+    memory.put_number({0x10020010}, 0x10004000 | 0x4a, 4);  // with attributes
+    FakeSymbols symbols;
+    symbols.add("kernel_l1pa", {0xc0020010});
+    symbols.add("kernbase", {0xc0000000});
+    if (!header) symbols.add("physaddr", {0x10000000});
+    Dump dump = dump_of(memory);
+    if (header) dump.image = SegmentHint{{0xc0000000}, {0x10000000}, 0};
+    const auto map = os_freebsd::map_kernel(input_of(dump, "arm", symbols));
+    INFO((map ? map->source : to_string(map.error())));
+    REQUIRE(map);
+    CHECK(translated(dump, *map, 0xc0054321) == 0x10054321);
+    CHECK(translated(dump, *map, 0xc0105678) == 0x10125678);
+    CHECK(translated(dump, *map, 0xc0110008) == 0x10133008);
+    CHECK(translated(dump, *map, 0xc0111000) == std::nullopt);
+  }
+}
+
+TEST_CASE("a riscv64 kernel's first-level table is a symbol", "[freebsd][map]") {
+  FakeMemory memory;
+  memory.ram(0x80000000, 0x8000000);
+  const std::uint64_t place = 0x80200000;
+  const auto entry = [](std::uint64_t phys, std::uint64_t bits) { return phys >> 12 << 10 | bits; };
+  // Linked at 0xffffffc000000000: entry 256 of 512, then 0.
+  memory.put_number({place + 0x3000 + 256 * 8}, entry(place + 0x4000, 0x1));
+  memory.put_number({place + 0x4000}, entry(place, 0xcf));
+  FakeSymbols symbols;
+  symbols.add("kernbase", {0xffffffc000000000});
+  symbols.add("pagetable_l1", {0xffffffc000003000});
+  const Dump dump = dump_of(memory);
+  const auto map = os_freebsd::map_kernel(input_of(dump, "riscv64", symbols));
+  INFO((map ? map->source : to_string(map.error())));
+  REQUIRE(map);
+  CHECK(map->phys_base == place);
+  CHECK(translated(dump, *map, 0xffffffc000012345) == place + 0x12345);
+}
