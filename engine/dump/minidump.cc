@@ -111,6 +111,9 @@ MinidumpLayout layout_of(const File& file, const Header& h, std::vector<std::str
 // How the entries are made: as the processor's own, since they are copies of its, but where the system fills its TLB by hand.
 const arch::PagingMode* mode_of(const Header& h, const arch::Arch* arch, std::uint8_t entry_bytes) {
   if (const arch::PagingMode* own = h.machine->own_entries; own && own->entry_bytes == entry_bytes) return own;
+  // A processor has the same tables in either byte order, be there a row for it or not.
+  for (const std::endian order : {std::endian::little, std::endian::big})
+    if (!arch) arch = arch::find_elf(h.machine->elf_machine, h.machine->pointer_bytes, order);
   for (const arch::PagingMode& mode : arch ? arch->paging : std::span<const arch::PagingMode>{})
     if (mode.entry_bytes == entry_bytes && mode.page_bytes() == h.page_bytes) return &mode;
   return nullptr;

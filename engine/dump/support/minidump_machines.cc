@@ -9,7 +9,8 @@ using arch::always, arch::never, arch::Halves, arch::Level, arch::Match, arch::P
 
 constexpr std::uint16_t em_386 = 3, em_mips = 8, em_ppc64 = 21, em_arm = 40, em_x86_64 = 62, em_aarch64 = 183, em_riscv = 243;
 
-// MIPS processors know no tables, only what a kernel loads into their TLB: EntryLo (FreeBSD, sys/mips/include/pte.h): valid 0x2, dirty (writable) 0x4, frame number from bit 6 on.
+// MIPS processors know no tables, only what a kernel loads into their TLB: EntryLo, with valid 0x2, dirty (writable) 0x4, and the
+// frame number from bit 6 on (FreeBSD, sys/mips/include/pte.h).
 constexpr Level mips_page[] = {{12, 20, {0x2, 0x2}, never}};
 constexpr PagingMode mips32{"entrylo-32", 4, 32, Halves::one_root_unsigned, 0x1fff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
 constexpr PagingMode mips64{"entrylo-64", 8, 64, Halves::one_root_unsigned, 0x3'ffff'ffc0, 6, mips_page, {{{0x4, 0x4}}, {}, {never, never}}};
