@@ -8,19 +8,20 @@ namespace {
 
 bool covers(const Mapping& mapping, VirtAddr address) { return mapping.first <= address && address <= mapping.last; }
 
-Extent clip(Extent extent, VirtAddr first, VirtAddr last) {
+void clip(Extent& extent, VirtAddr first, VirtAddr last) {
   if (extent.first < first) {
     if (extent.phys) extent.phys = *extent.phys + (first - extent.first);
     extent.first = first;
   }
   extent.last = std::min(extent.last, last);
-  return extent;
 }
 
 // What one mapping says about an address that it covers.
 Result<Extent> answer(const PhysicalMemory& memory, const Mapping& mapping, VirtAddr address) {
   if (const auto* linear = std::get_if<Linear>(&mapping.how)) return Extent{mapping.first, mapping.last, linear->base, {}};
-  return clip(TRY(walk_by(memory, mapping.how, address, nullptr)), mapping.first, mapping.last);
+  auto extent = walk_by(memory, mapping.how, address, nullptr);
+  if (extent) clip(*extent, mapping.first, mapping.last);
+  return extent;
 }
 
 // A mapping that stands in for missing tables answers for one small page only: the next page's tables may be there.
@@ -48,9 +49,12 @@ Result<Extent> AddressSpace::extent_at(VirtAddr address) const {
       continue;
     }
     auto extent = answer(*memory_, mapping, address);
-    if (extent && !missing) return clip(*extent, hole_first, hole_last);
-    const VirtAddr page{address.raw & ~(stand_in_bytes - 1)};
-    if (extent) return clip(*extent, std::max(hole_first, page), std::min(hole_last, page + (stand_in_bytes - 1)));
+    if (extent) {
+      clip(*extent, hole_first, hole_last);
+      const VirtAddr page{address.raw & ~(stand_in_bytes - 1)};
+      if (missing) clip(*extent, page, page + (stand_in_bytes - 1));
+      return extent;
+    }
     if (!missing) missing = extent.error();
   }
   if (missing) return tl::unexpected(*missing);

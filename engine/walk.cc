@@ -40,19 +40,23 @@ Half half_of(const arch::PagingMode& mode, VirtAddr address) {
   return {false, false, {upper + reach + 1}, {~std::uint64_t{0}}};
 }
 
+std::uint64_t entry_from(const std::uint8_t* bytes, std::size_t size, std::endian order) {
+  return size == 8 ? load<std::uint64_t>(bytes, order) : load<std::uint32_t>(bytes, order);
+}
+
 Result<std::uint64_t> read_entry(const PhysicalMemory& memory, PhysAddr at, std::size_t bytes, std::endian order, VirtAddr address) {
   std::uint8_t raw[8];
   auto got = memory.read(at, MutableBytes(raw, bytes));
   if (!got) return fail(got.error().code, address.raw);
   if (*got != bytes) return fail(Errc::lost, address.raw);
-  return bytes == 8 ? load<std::uint64_t>(raw, order) : load<std::uint32_t>(raw, order);
+  return entry_from(raw, bytes, order);
 }
 
 PhysAddr frame_of(const arch::PagingMode& mode, const arch::Level& level, std::uint64_t entry) {
   return {mode.frame ? mode.frame(entry, level) : (entry & mode.frame_mask) << mode.frame_shift};
 }
 
-std::uint64_t index_of(const arch::Level& level, VirtAddr address) { return address.raw >> level.shift & low_bits(level.bits); }
+std::uint64_t index_of(const arch::Level& level, VirtAddr address) { return address.raw >> level.shift & ((std::uint64_t{1} << level.bits) - 1); }
 
 Extent hole_at(unsigned shift, VirtAddr address) {
   const std::uint64_t span = low_bits(shift);
@@ -65,7 +69,7 @@ bool is_valid(const arch::Level& level, std::uint64_t entry) { return level.vali
 std::uint64_t as_kept(const PhysicalMemory& memory, const PageTable& table, const arch::Level& level, PhysAddr at, std::uint64_t entry) {
   const arch::PagingMode& mode = *table.mode;
   auto* const held = level.held ? level.held : mode.held;
-  if (is_valid(level, entry) || !held || !table.keeps) return entry;
+  if (!held || !table.keeps) return entry;
   std::uint64_t told = entry;
   if (mode.own_entry) {
     if (&level != &mode.levels.back()) return entry;
@@ -94,12 +98,16 @@ Result<Extent> descend(const PhysicalMemory& memory, const PageTable& table, con
   };
   for (const PhysicalMemory* from = &source; depth < mode.levels.size(); ++depth, from = &memory) {
     const arch::Level& level = mode.levels[depth];
-    std::uint64_t entry = TRY(read_entry(*from, entry_at, mode.entry_bytes, table.order, address));
+    const Bytes there = from->view(entry_at);  // where it can be had this is half of all that a walk costs
+    std::uint64_t entry = there.size() >= mode.entry_bytes ? entry_from(there.data(), mode.entry_bytes, table.order)
+                                                           : TRY(read_entry(*from, entry_at, mode.entry_bytes, table.order, address));
     if (trace) trace->push_back({static_cast<std::uint8_t>(mode.levels.size() - depth), entry_at, entry});
     entry &= ~table.clear;
 
-    entry = as_kept(memory, table, level, entry_at, entry);
-    if (!is_valid(level, entry)) return hole_at(level.shift, address);
+    if (!is_valid(level, entry)) {
+      entry = as_kept(memory, table, level, entry_at, entry);
+      if (!is_valid(level, entry)) return hole_at(level.shift, address);
+    }
     const PhysAddr frame = frame_of(mode, level, entry);
     if (!level.table(entry)) {
       allow(level.page ? *level.page : mode.page, entry);
@@ -122,8 +130,8 @@ Result<Extent> walk(const PhysicalMemory& memory, const PageTable& table, VirtAd
   const Half half = half_of(mode, address);
   if (!half.reachable) return Extent{half.first, half.last, std::nullopt, {}};
   const PhysAddr root = half.upper && mode.halves == arch::Halves::two_roots ? table.high : table.low;
-  Extent extent = TRY(descend(memory, table, memory, 0, root + index_of(mode.levels.front(), address) * mode.entry_bytes, address, trace));
-  if (!extent.phys) extent.first = std::max(extent.first, half.first), extent.last = std::min(extent.last, half.last);
+  auto extent = descend(memory, table, memory, 0, root + index_of(mode.levels.front(), address) * mode.entry_bytes, address, trace);
+  if (extent && !extent->phys) extent->first = std::max(extent->first, half.first), extent->last = std::min(extent->last, half.last);
   return extent;
 }
 

@@ -73,7 +73,7 @@ int warm_all(const std::string& folder) {
   for (const arch::Arch* arch : arch::arches())
     for (const auto& golden : kvm::testing::read_walk_file(fmt::format("{}/golden/walks/{}.txt", TEST_DATA, arch->name)))
       for (const arch::PagingMode& mode : arch->paging)
-        if (mode.name == golden.mode) good &= warm(*arch, mode, golden, folder);
+        if (mode.name == golden.mode && !golden.entries.empty()) good &= warm(*arch, mode, golden, folder);
   return good ? 0 : 1;
 }
 

@@ -25,7 +25,8 @@ SegmentedMemory::SegmentedMemory(File file, std::vector<Segment> segments) : fil
     layers.push_back({tail, clipped(tail, s.memory_size - s.stored_size), 0, false});
   }
   for (const Interval& i : visible(std::move(layers))) {
-    runs_.push_back({i.first, i.size, i.source, i.tag});
+    const Bytes bytes = i.tag ? file_.view(i.source, i.size) : Bytes{};
+    runs_.push_back({i.first, i.size, i.source, i.tag, bytes.size() == i.size ? bytes.data() : nullptr});
     const bool adjacent = !ranges_.empty() && ranges_.back().first.raw + ranges_.back().size == i.first;
     if (adjacent && i.size <= ~std::uint64_t{0} - ranges_.back().size) ranges_.back().size += i.size;  // 2^64 does not fit
     else ranges_.push_back({{i.first}, i.size});
@@ -62,6 +63,7 @@ Bytes SegmentedMemory::view(PhysAddr at) const {
   const Run* run = run_at(at.raw);
   if (!run || !run->stored) return {};
   const std::uint64_t skip = at.raw - run->first;
+  if (run->bytes) return {run->bytes + skip, run->size - skip};
   return file_.view(run->offset + skip, run->size - skip);
 }
 

@@ -31,6 +31,7 @@ class SegmentedMemory final : public PhysicalMemory {
   struct Run {
     std::uint64_t first, size, offset;
     bool stored;
+    const std::uint8_t* bytes = nullptr;  // where the file can be viewed: all of the run
   };
   const Run* run_at(std::uint64_t address) const;
 

@@ -22,11 +22,13 @@ PageTable make_table(const OsInput& in, const arch::PagingMode& mode, PhysAddr r
   return {&mode, root, root, clear, in.arch.entry_order};
 }
 
-// Whether the kernel has the tables behind empty entries that a mode needs, of the right sizes.
-bool has_empty_tables(const OsInput& in, const arch::PagingMode& mode) {
+// Whether the kernel has the tables behind empty entries that a mode needs: of the right sizes, or at least large enough, since
+// symbols of the kernel's own are as large as the distance to the next.
+bool has_empty_tables(const OsInput& in, const arch::PagingMode& mode, bool exactly) {
   for (std::size_t i = 0; i < mode.empty_tables.size(); ++i) {
     const auto found = in.symbols ? in.symbols->find(mode.empty_tables[i]) : std::nullopt;
-    if (!found || (found->size && found->size != std::uint64_t{mode.entry_bytes} << mode.levels[i + 1].bits)) return false;
+    const std::uint64_t needed = std::uint64_t{mode.entry_bytes} << mode.levels[i + 1].bits;
+    if (!found || (found->size && (exactly ? found->size != needed : found->size < needed))) return false;
   }
   return true;
 }
@@ -34,7 +36,7 @@ bool has_empty_tables(const OsInput& in, const arch::PagingMode& mode) {
 Modes all_modes(const OsInput& in) {
   Modes modes;
   for (const arch::PagingMode& mode : in.arch.paging) modes.push_back(&mode);
-  std::ranges::stable_partition(modes, [&](const arch::PagingMode* mode) { return has_empty_tables(in, *mode); });
+  std::ranges::stable_partition(modes, [&](const arch::PagingMode* mode) { return has_empty_tables(in, *mode, true); });
   return modes;
 }
 
@@ -136,7 +138,7 @@ bool is_root(const OsInput& in, const PageTable& table, const Place& image, std:
   const auto names = table.mode->empty_tables;
   if (names.empty() || !link_address(in, names.back())) return true;  // there is none, or nobody tells
   const auto empty = link_address(in, names.front());
-  if (!empty) return false;
+  if (!empty || !has_empty_tables(in, *table.mode, false)) return false;
   std::vector<std::uint8_t> root(std::size_t{table.mode->entry_bytes} << table.mode->levels.front().bits);
   const std::size_t got = in.dump.memory->read(table.low, root).value_or(0);
   for (std::size_t at = 0; at + table.mode->entry_bytes <= got; at += table.mode->entry_bytes)
