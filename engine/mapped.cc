@@ -8,7 +8,7 @@ namespace kvm {
 namespace {
 
 constexpr std::uint64_t last_address = ~std::uint64_t{0}, page_bytes = 4096;
-constexpr std::uint64_t most_steps = 1u << 27, most_runs = 1u << 24;
+constexpr std::uint64_t most_runs = 1u << 24;
 constexpr std::uint64_t most_repeats = 16, repeated_block = 1u << 30;
 
 // The first level whose entry was not read, when the walk by `how` made `steps` steps.
@@ -60,7 +60,7 @@ std::uint64_t first_address(const AddressSpace& space) {
 
 }  // namespace
 
-MappedRuns mapped_runs(const AddressSpace& whole) {
+MappedRuns mapped_runs(const AddressSpace& whole, std::uint64_t most) {
   MappedRuns all;
   std::vector<Mapping> listed = whole.mappings();
   all.hashed = std::erase_if(listed, [](const Mapping& m) { return std::holds_alternative<HashedTable>(m.how); }) != 0;
@@ -81,7 +81,7 @@ MappedRuns mapped_runs(const AddressSpace& whole) {
     }
     if (last == last_address) return all;
     at = last + 1;
-    if (++steps >= most_steps || all.runs.size() >= most_runs) {
+    if (++steps >= most || all.runs.size() >= most_runs) {
       all.cut = true;
       return all;
     }

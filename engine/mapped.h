@@ -15,6 +15,7 @@ struct MappedRuns {
 };
 
 // Pages that user code may touch are a process's, not the kernel's, and left out.  A page that is mapped again and again at consecutive addresses (KASAN's zero shadow: terabytes of one page) is listed a few times.
-MappedRuns mapped_runs(const AddressSpace& space);
+// `most`: of pages and holes to look at.
+MappedRuns mapped_runs(const AddressSpace& space, std::uint64_t most = 1u << 27);
 
 }  // namespace kvm

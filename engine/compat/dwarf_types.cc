@@ -17,14 +17,20 @@ std::string plugin_path() {
 
 using Open = void (*)(const std::string& path, Result<std::unique_ptr<Types>>& types);
 
+// The library stays loaded: its types may outlive any one handle.
+Open plugin() {
+  const std::string path = plugin_path();
+  void* const library = path.empty() ? nullptr : dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  return library ? reinterpret_cast<Open>(dlsym(library, "inquest_kvm_dwarf_types")) : nullptr;
+}
+
 }  // namespace
 
-// The library stays loaded: its types may outlive any one handle.
+std::string missing_dwarf_plugin() { return plugin() ? std::string() : plugin_path() + ", which reads types from DWARF, is not installed"; }
+
 Result<std::unique_ptr<Types>> open_dwarf_plugin(const std::string& path) {
-  const std::string plugin = plugin_path();
-  void* const library = plugin.empty() ? nullptr : dlopen(plugin.c_str(), RTLD_NOW | RTLD_LOCAL);
-  const auto open = library ? reinterpret_cast<Open>(dlsym(library, "inquest_kvm_dwarf_types")) : nullptr;
-  if (!open) return fail(Errc::unsupported, plugin + " is missing, which reads types from DWARF");
+  const Open open = plugin();
+  if (!open) return fail(Errc::unsupported, missing_dwarf_plugin());
   Result<std::unique_ptr<Types>> types = fail(Errc::unsupported);
   open(path, types);
   return types;

@@ -11,5 +11,7 @@ namespace kvm::compat {
 
 // As Providers::dwarf_types.  Fails with unsupported when the library is not installed.
 Result<std::unique_ptr<Types>> open_dwarf_plugin(const std::string& path);
+// What is missing when it is not installed, for a message; empty when it is there.
+std::string missing_dwarf_plugin();
 
 }  // namespace kvm::compat

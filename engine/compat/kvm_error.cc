@@ -32,6 +32,16 @@ void complain(kvm_t* kd, const std::string& text) {
 
 void complain_errno(kvm_t* kd, const std::string& what) { complain(kd, what + ": " + std::strerror(errno)); }
 
+namespace {
+
+// A kernel file may have types that only the plugin reads.
+std::string missing_types(kvm_t* kd) {
+  const std::string plugin = kd->kernel->vmlinux().empty() ? "" : missing_dwarf_plugin();
+  return plugin.empty() ? "" : "; " + plugin;
+}
+
+}  // namespace
+
 const Kernel* structures(kvm_t* kd, const char* what) {
   if (kd->alive()) {
     complain(kd, fmt::format("{}: not known of the running kernel", what));
@@ -46,7 +56,7 @@ const Kernel* structures(kvm_t* kd, const char* what) {
     kd->structures.emplace(Kernel::open(options));
   }
   if (!*kd->structures) complain(kd, fmt::format("{}: {}", what, to_string(kd->structures->error())));
-  else if (!(*kd->structures)->os_missing().empty()) complain(kd, fmt::format("{}: {}", what, (*kd->structures)->os_missing()));
+  else if (const std::string& missing = (*kd->structures)->os_missing(); !missing.empty()) complain(kd, fmt::format("{}: {}{}", what, missing, missing_types(kd)));
   else return &**kd->structures;
   return nullptr;
 }

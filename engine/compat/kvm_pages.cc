@@ -40,40 +40,60 @@ vm_prot_t protection(const Access& access) {
   return static_cast<vm_prot_t>(VM_PROT_READ | (access.write ? VM_PROT_WRITE : 0) | (access.execute ? VM_PROT_EXECUTE : 0));
 }
 
-int walk_pages(kvm_t* kd, kvm_walk_pages_cb_t* visit, void* closure) {
-  const Kernel& kernel = *kd->kernel;
-  const PhysicalMemory& memory = *kernel.dump().memory;
-  std::vector<Extent> runs = mapped_runs(kernel.space()).runs, direct_runs, other;
-  const auto distance = direct_map_distance(runs);
-  for (const Extent& run : runs) (distance == run.first.raw - run.phys->raw ? direct_runs : other).push_back(run);
-  Places direct(std::move(direct_runs)), elsewhere(std::move(other));
-  const std::uint64_t page_bytes = kernel.arch().page_size;
-  for (auto run = memory.next_stored({0}); run;) {
-    const std::uint64_t last = run->first.raw + (run->size - 1);
-    for (std::uint64_t at = run->first.raw; at <= last;) {
-      const std::uint64_t size = std::min(page_bytes - at % page_bytes, last - at + 1);
-      const Extent *window = direct.at({at}), *place = elsewhere.at({at});
-      struct kvm_page page {};
-      page.kp_version = LIBKVM_WALK_PAGES_VERSION;
-      page.kp_paddr = at;
-      if (place) page.kp_kmap_vaddr = (place->first + (at - place->phys->raw)).raw;
-      if (window) page.kp_dmap_vaddr = (window->first + (at - window->phys->raw)).raw;
-      page.kp_prot = place || window ? protection((place ? place : window)->access) : VM_PROT_READ | VM_PROT_WRITE;
-      page.kp_offset = static_cast<off_t>(memory.file_offset({at}).value_or(~std::uint64_t{0}));
-      page.kp_len = size;
-      if (!visit(&page, closure)) return 0;
-      if (last - at < size) break;  // the end of the address space
-      at += size;
+kvaddr_t address_in(const Extent* run, PhysAddr page) { return run ? (run->first + (page - *run->phys)).raw : 0; }
+
+class PageWalk {
+ public:
+  explicit PageWalk(const Kernel& kernel) : PageWalk(kernel, mapped_runs(kernel.space()).runs) {}
+
+  int run(kvm_walk_pages_cb_t* visit, void* closure) {
+    for (auto run = memory_.next_stored({0}); run;) {
+      const std::uint64_t last = run->first.raw + (run->size - 1);
+      for (std::uint64_t at = run->first.raw, size = 0;; at += size) {
+        size = std::min(page_bytes_ - at % page_bytes_, last - at + 1);
+        struct kvm_page page = describe({at}, size);
+        if (!visit(&page, closure)) return 0;
+        if (last - at < size) break;
+      }
+      if (last == ~std::uint64_t{0}) break;
+      run = memory_.next_stored({last + 1});
     }
-    if (last == ~std::uint64_t{0}) break;
-    run = memory.next_stored({last + 1});
+    return 1;
   }
-  return 1;
-}
+
+ private:
+  PageWalk(const Kernel& kernel, const std::vector<Extent>& runs)
+      : memory_(*kernel.dump().memory), page_bytes_(kernel.arch().page_size), distance_(direct_map_distance(runs)),
+        direct_(those_of(runs, true)), elsewhere_(those_of(runs, false)) {}
+
+  std::vector<Extent> those_of(const std::vector<Extent>& runs, bool direct) const {
+    std::vector<Extent> some;
+    std::ranges::copy_if(runs, std::back_inserter(some), [&](const Extent& run) { return (distance_ == run.first.raw - run.phys->raw) == direct; });
+    return some;
+  }
+
+  struct kvm_page describe(PhysAddr at, std::uint64_t size) {
+    const Extent *window = direct_.at(at), *place = elsewhere_.at(at);
+    struct kvm_page page {};
+    page.kp_version = LIBKVM_WALK_PAGES_VERSION;
+    page.kp_paddr = at.raw;
+    page.kp_kmap_vaddr = address_in(place, at);
+    page.kp_dmap_vaddr = address_in(window, at);
+    page.kp_prot = place || window ? protection((place ? place : window)->access) : VM_PROT_READ | VM_PROT_WRITE;
+    page.kp_offset = static_cast<off_t>(memory_.file_offset(at).value_or(~std::uint64_t{0}));
+    page.kp_len = size;
+    return page;
+  }
+
+  const PhysicalMemory& memory_;
+  std::uint64_t page_bytes_;
+  std::optional<std::uint64_t> distance_;
+  Places direct_, elsewhere_;
+};
 
 }  // namespace
 }  // namespace kvm::compat
 
 int kvm_walk_pages(kvm_t* kd, kvm_walk_pages_cb_t* visit, void* closure) {
-  return kvm::compat::guarded(kd, 0, [&] { return kd->kernel ? kvm::compat::walk_pages(kd, visit, closure) : 0; });
+  return kvm::compat::guarded(kd, 0, [&] { return kd->kernel ? kvm::compat::PageWalk(*kd->kernel).run(visit, closure) : 0; });
 }

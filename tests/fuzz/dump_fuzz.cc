@@ -32,6 +32,14 @@ void read_places(const PhysicalMemory& memory) {
     at(end, 16);
     if (--left == 0) break;
   }
+  std::uint64_t from = 0;
+  for (int i = 0; i < 16; ++i) {
+    const auto run = memory.next_stored({from});
+    if (!run) break;
+    if (run->size == 0 || run->first.raw < from) __builtin_trap();
+    from = run->first.raw + run->size;
+    if (from < run->first.raw) break;
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "engine/kernel.h"
+#include "engine/mapped.h"
 #include "tests/support/pid_table.h"
 #include "tests/support/printk_ring.h"
 
@@ -132,6 +133,21 @@ void damage(const FakeKernel& kernel, FakeMemory& memory, Input& input) {
   }
 }
 
+void ask_statistics(const Kernel& kernel) {
+  const Statistics* known = kernel.os().statistics();
+  if (!known) return;
+  (void)known->load_average();
+  (void)known->swap_devices();
+  (void)known->cpu_times();
+  (void)known->cpu_area(0);
+  (void)known->cpu_variable({0x1010}, 0);
+  const auto& tasks = kernel.tasks();
+  for (std::size_t i = 0; tasks && i < tasks->size() && i < 8; ++i) {
+    (void)known->details((*tasks)[i]);
+    (void)known->arguments((*tasks)[i]);
+  }
+}
+
 void ask(const Kernel& kernel) {
   if (const auto& tasks = kernel.tasks()) {
     for (std::size_t i = 0; i < tasks->size() && i < 8; ++i) {
@@ -140,6 +156,7 @@ void ask(const Kernel& kernel) {
       if (auto space = kernel.os().user_space((*tasks)[i])) (void)space->read({0x400000}, bytes);
     }
   }
+  ask_statistics(kernel);
   if (const auto& modules = kernel.modules())
     for (std::size_t i = 0; i < modules->size() && i < 4; ++i) {
       if (const auto symbols = kernel.os().module_symbols((*modules)[i])) (void)(*symbols)->find("loop_init");
@@ -149,6 +166,8 @@ void ask(const Kernel& kernel) {
   (void)kernel.os().log();
   (void)kernel.os().panic_message();
   (void)kernel.remarks();
+  for (const Extent& run : mapped_runs(kernel.space(), 4096).runs)
+    if (!run.phys || run.last < run.first) std::abort();
   VirtAddr next{0};
   for (int i = 0; i < 256; ++i) {
     auto extent = kernel.space().extent_at(next);

@@ -92,14 +92,16 @@ std::optional<PhysRange> MinidumpMemory::next_stored(PhysAddr at) const {
   const std::uint64_t from = at.raw / layout_.page_bytes;
   auto span = std::ranges::upper_bound(spans_, from, {}, &Span::first_frame);
   if (span != spans_.begin()) --span;
-  for (; span != spans_.end(); ++span)
-    for (std::uint64_t frame = std::max(from, span->first_frame); frame - span->first_frame < span->frames; ++frame) {
+  for (; span != spans_.end(); ++span) {
+    const std::uint64_t bits = bitmap_.size() - std::min(bitmap_.size(), span->first_bit), frames = std::min(span->frames, bits);
+    for (std::uint64_t frame = std::max(from, span->first_frame); frame - span->first_frame < frames; ++frame) {
       if (bitmap_.test(span->first_bit + (frame - span->first_frame)) != PageBitmap::Bit::set) continue;
       const PhysAddr first{std::max(at.raw, frame * layout_.page_bytes)};
       const auto found = place(first, longest);
       const auto there = found ? file_.next_present(found->offset) : std::nullopt;
       if (there && there->offset == found->offset) return PhysRange{first, std::min(there->size, found->size)};
     }
+  }
   return std::nullopt;
 }
 
