@@ -118,8 +118,9 @@ class Search {
  private:
   // Reads backwards from the tokens, further each time: only v6.2 and v6.3 have something in between.
   bool find_names(KallsymsPlaces& places) {
-    for (std::uint64_t size = 4 << 20; size <= 64 << 20 && size < places.token_table.raw; size *= 4) {
-      const VirtAddr start{(places.token_table.raw - size) & ~(alignment - 1)};
+    const std::uint64_t most = std::min<std::uint64_t>(64 << 20, places.token_table.raw);
+    for (std::uint64_t size = 4 << 20, last = 0; last < most; last = size, size *= 4) {
+      const VirtAddr start{(places.token_table.raw - std::min(size, most)) & ~(alignment - 1)};
       const PartialBytes table = read_table(memory_, start, places.token_table - start);
       std::vector<Run> runs;
       each_run(table.bytes, order_, [&](const Run& run) { return runs.push_back(run), false; });
