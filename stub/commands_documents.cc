@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <set>
 #include <utility>
 
 #include "engine/integers.h"
@@ -45,6 +46,9 @@ std::string library_xml(Shared::State& shared, const Module& module, const std::
   const auto file = ElfFile::open(path);
   if (!file || module.sections.empty()) return {};
   std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.module_file_offered(path)));
+  // A linked file moves as a whole; gdb adds what we say to where its sections are linked.
+  if (const auto segment = file->type() == elf::et_rel ? std::nullopt : first_segment(path))
+    return xml + fmt::format("<segment address=\"{:#x}\"/></library>\n", module.base.raw + *segment);
   for (const ElfSection& section : file->sections()) {
     if (!(section.flags & elf_section_allocated)) continue;
     const auto placed = std::ranges::find(module.sections, section.name, &ModuleSection::name);
@@ -57,9 +61,9 @@ std::string library_xml(Shared::State& shared, const Module& module, const std::
 // It is linked where it belongs, so its one segment is not moved.
 std::string unwind_xml(Shared::State& shared) {
   const std::string name = shared.unwind_file();
-  const auto segment = shared.kernel.symbols().find("_text");
-  if (name.empty() || !segment) return {};
-  return fmt::format("<library name=\"{}\"><segment address=\"{:#x}\"/></library>\n", xml_text(name), segment->address.raw);
+  const auto segment = name.empty() ? std::nullopt : shared.unwind_segment();
+  if (!segment) return {};
+  return fmt::format("<library name=\"{}\"><segment address=\"{:#x}\"/></library>\n", xml_text(name), *segment);
 }
 
 std::string type_rows(Shared::State&) {
@@ -73,8 +77,10 @@ std::string process_rows(Shared::State& shared) {
   std::string xml;
   const auto& tasks = shared.kernel.tasks();
   if (!tasks) return xml;
+  std::set<std::uint64_t> seen;
   for (const Task& task : *tasks) {
-    if (task.pid != task.tid || task.idle) continue;
+    // A process is its leader, or where threads have numbers of their own the first of them.
+    if (task.process.raw ? !seen.insert(task.pid).second : task.pid != task.tid || task.idle) continue;
     xml += item({{"pid", std::to_string(task.pid)}, {"user", std::to_string(task.uid)}, {"command", task.comm},
                  {"cores", task.cpu ? std::to_string(*task.cpu) : ""}});
   }
@@ -85,7 +91,7 @@ std::string thread_rows(Shared::State& shared) {
   std::string xml;
   for (const Thread& thread : shared.threads) {
     if (!thread.task) continue;
-    xml += item({{"pid", std::to_string(thread.task->pid)}, {"command", thread.task->comm}, {"tid", std::to_string(thread.task->tid)},
+    xml += item({{"pid", std::to_string(thread.task->pid)}, {"command", thread.task->shown_name()}, {"tid", std::to_string(thread.task->tid)},
                  {"core", thread.task->cpu ? std::to_string(*thread.task->cpu) : ""}, {"state", state_of(thread)}});
   }
   return xml;
@@ -140,7 +146,12 @@ std::string libraries_xml(Shared::State& shared) {
 
 // System V ABI, "Program Header": the table's place in the ELF header, then p_type and p_vaddr of each entry.
 std::optional<std::uint64_t> first_segment(const std::string& path) {
-  const auto elf = ElfFile::open(path);
+  auto file = File::open(path);
+  return file ? first_segment(std::move(*file)) : std::nullopt;
+}
+
+std::optional<std::uint64_t> first_segment(File file) {
+  const auto elf = ElfFile::open(std::move(file));
   if (!elf) return std::nullopt;
   const bool wide = elf->is_64();
   auto number = [&](std::uint64_t offset, std::size_t bytes) -> std::uint64_t {

@@ -79,6 +79,13 @@ std::optional<std::uint64_t> Shared::State::image_segment() {
   return segment_;
 }
 
+std::optional<std::uint64_t> Shared::State::unwind_segment() {
+  const Opened& made = open(std::string(unwind_name));
+  if (!made.file) return std::nullopt;
+  const Bytes bytes = made.file->view(0);
+  return first_segment(File::from_bytes({bytes.begin(), bytes.end()}, std::string(unwind_name)));
+}
+
 const std::map<std::string, std::string>& Shared::State::module_files() {
   std::call_once(modules_found_, [&] {
     const auto& found = kernel.modules();

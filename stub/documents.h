@@ -13,6 +13,7 @@ bool has_own_addresses(const std::string& path);
 
 // Link address of the first loadable segment of an ELF file; none when it has no segments.
 std::optional<std::uint64_t> first_segment(const std::string& path);
+std::optional<std::uint64_t> first_segment(File file);
 
 // One table of `info os` (gdb manual, "Operating System Information").
 struct OsTable {

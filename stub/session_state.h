@@ -75,7 +75,8 @@ struct Shared::State {
   std::string module_file_offered(const std::string& path);
   bool has_kernel_file() const { return !kernel.vmlinux().empty() || (settings.image && kernel.os_missing().empty()); }
   std::string offered(const std::string& path, bool as_it_is) const;  // `as_it_is`: the bytes on disk will do
-  std::optional<std::uint64_t> image_segment();  // link address of the vmlinux's first segment
+  // Link addresses of the first segments of the vmlinux, and of the unwind file.
+  std::optional<std::uint64_t> image_segment(), unwind_segment();
 
  private:
   struct Opened {

@@ -1,15 +1,111 @@
-// FreeBSD.  Its parts are in engine/os/freebsd/; this is the row.
+// FreeBSD.  Its parts are in engine/os/freebsd/; this is the row and the model that ties them together.
+#include <algorithm>
+
 #include "engine/os/freebsd/map.h"
+#include "engine/os/freebsd/model.h"
 
 namespace kvm {
+namespace {
+
+class FreebsdModel final : public OsModel {
+ public:
+  FreebsdModel(const KernelView& view, const Dump& dump, const KernelMap& map)
+      : view_(view), message_buffer_(dump.message_buffer), map_(map), machine_(view, cpu_states(dump.notes, view.arch)) {
+    release_ = text_of("osrelease", 32);
+    if (release_.empty()) release_ = map.release;
+    if (release_.empty()) release_ = release_in(text_of("version", 256));
+  }
+
+  std::string_view name() const override { return "freebsd"; }
+  std::string release() const override { return release_; }
+
+  Result<std::vector<Task>> tasks(std::vector<std::string>& remarks) const override {
+    return os_freebsd::find_tasks(view_, machine_, remarks);
+  }
+  Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const override {
+    return os_freebsd::find_modules(view_, remarks);
+  }
+  std::vector<Cpu> cpus() const override {
+    std::vector<std::string> ignored;  // the walk that people see says what is wrong
+    const auto all = tasks(ignored);
+    return machine_.cpus(all ? *all : std::vector<Task>{});
+  }
+  Result<RegisterFile> registers(const Task& task) const override { return machine_.registers(task); }
+  Result<std::vector<LogLine>> log() const override { return os_freebsd::read_log(view_, message_buffer_); }
+  std::string panic_message() const override;
+  Result<Pieces> pieces() const override { return os_freebsd::trap_pieces(view_); }
+
+ private:
+  std::string text_of(std::string_view symbol, std::size_t limit) const {
+    const auto at = view_.address_of(symbol);
+    return at ? view_.text_at(*at, limit).value_or("") : "";
+  }
+  static std::string release_in(std::string_view version);
+
+  const KernelView& view_;
+  const std::vector<std::uint8_t>& message_buffer_;
+  const KernelMap& map_;
+  std::string release_;
+  os_freebsd::Machine machine_;
+};
+
+// "FreeBSD 15.0-RELEASE releng/15.0-n280995 GENERIC"
+std::string FreebsdModel::release_in(std::string_view version) {
+  constexpr std::string_view system = "FreeBSD ";
+  if (!version.starts_with(system)) return {};
+  version.remove_prefix(system.size());
+  return std::string(version.substr(0, version.find_first_of(" \n")));
+}
+
+// panicstr points to the message (sys/kern/kern_shutdown.c); the log has it, too.
+std::string FreebsdModel::panic_message() const {
+  if (const auto pointer = view_.address_of("panicstr"))
+    if (const auto at = view_.pointer_at(*pointer); at && at->raw)
+      if (auto text = view_.text_at(*at, 512)) return text->substr(0, text->find('\n'));
+  const auto lines = log();
+  if (!lines) return {};
+  constexpr std::string_view mark = "panic: ";
+  for (auto line = lines->rbegin(); line != lines->rend(); ++line)
+    if (line->text.starts_with(mark)) return line->text.substr(mark.size());
+  return {};
+}
+
+// Other kernels have other things where this file says that the version text is.
+Result<void> check_version(const KernelView& view) {
+  const auto at = view.address_of("version");
+  const Bytes own = at ? view.symbols.contents(*at, 256) : Bytes();
+  const auto memory = at ? view.text_at(*at, 256) : fail(Errc::not_found);
+  if (own.empty() || own[0] == 0 || !memory || memory->empty()) return {};
+  const std::string file(own.begin(), std::ranges::find(own, std::uint8_t{0}));
+  const auto line = [](const std::string& text) { return text.substr(0, text.find('\n')); };
+  if (file == *memory) return {};
+  return fail(Errc::bad_data, "the kernel's file is of another build: it is '" + line(file) + "', in memory is '" + line(*memory) + "'");
+}
+
+constexpr std::string_view in_folder[] = {
+    ".build-id/#.debug", "#.debug", "kernel.debug", "kernel.full", "kernel.symbols", "kernel", "boot/kernel/kernel.debug", "boot/kernel/kernel",
+};
+constexpr std::string_view in_system[] = {"usr/lib/debug/boot/kernel/kernel.debug", "boot/kernel/kernel.debug", "boot/kernel/kernel"};
+constexpr std::string_view module_folders[] = {"usr/lib/debug/boot/kernel", "usr/lib/debug/boot/modules", "boot/kernel", "boot/modules"};
+constexpr std::string_view beside_dump[] = {"kernel.debug", "kernel.full", "kernel.symbols", "kernel"};
+constexpr DebugPlaces places{in_folder, in_system, module_folders, beside_dump};
+
+}  // namespace
 
 extern const OsKind freebsd_os;
 const OsKind freebsd_os{
     .name = "freebsd",
+    .title = "FreeBSD",
+    .file_word = "kernel",
+    .places = &places,
+    .needs_types = false,
     .probe = os_freebsd::is_freebsd,
     .map = os_freebsd::map_kernel,
-    .open = [](const KernelView&, const Dump&, const KernelMap&) -> Result<std::unique_ptr<OsModel>> {
-      return fail(Errc::unsupported, "FreeBSD's processes are not read yet");
+    .open = [](const KernelView& view, const Dump& dump, const KernelMap& map) -> Result<std::unique_ptr<OsModel>> {
+      TRY(view.address_of("allproc"));
+      TRY(check_version(view));
+      TRY(os_freebsd::read_offsets(view));
+      return std::make_unique<FreebsdModel>(view, dump, map);
     },
 };
 
