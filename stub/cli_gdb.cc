@@ -34,7 +34,8 @@ bool indexed(const Kernel& kernel) {
 std::vector<std::string> command_line(const std::string& gdb, const DebuggerRequest& request, const Kernel& kernel) {
   std::string server = shell_word(own_path()) + " serve --stdio --threads=" + request.threads;
   for (const std::string& argument : arguments_of(request.opening, kernel)) server += " " + shell_word(argument);
-  std::vector<std::string> words{gdb, "-q", "-iex", "set index-cache enabled on", "-iex", "set remotetimeout 60"};
+  // A file's own word for its system goes before ours, and gdb-multiarch does not know every system (FreeBSD).
+  std::vector<std::string> words{gdb, "-q", "-iex", "set index-cache enabled on", "-iex", "set remotetimeout 60", "-iex", "set osabi none"};
   if (!kernel.vmlinux().empty()) words.push_back(kernel.vmlinux());
   // Per-CPU symbols of kernels before 6.15 are offsets, which gdb slides with a vmlinux's others: $slide is there to take off.
   const std::uint64_t slide = kernel.vmlinux().empty() ? 0 : kernel.map().slide;

@@ -45,7 +45,7 @@ std::string library_xml(Shared::State& shared, const Module& module, const std::
   Nowhere nowhere(shared.kernel.arch());
   const auto file = ElfFile::open(path);
   if (!file || module.sections.empty()) return {};
-  std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.module_file_offered(path)));
+  std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.file_offered(path)));
   // A linked file moves as a whole; gdb adds what we say to where its sections are linked.
   if (const auto segment = file->type() == elf::et_rel ? std::nullopt : first_segment(path))
     return xml + fmt::format("<segment address=\"{:#x}\"/></library>\n", module.base.raw + *segment);

@@ -10,7 +10,7 @@ namespace {
 class FreebsdModel final : public OsModel {
  public:
   FreebsdModel(const KernelView& view, const Dump& dump, const KernelMap& map)
-      : view_(view), message_buffer_(dump.message_buffer), map_(map), machine_(view, cpu_states(dump.notes, view.arch)) {
+      : view_(view), message_buffer_(dump.message_buffer), machine_(view, cpu_states(dump.notes, view.arch)) {
     release_ = text_of("osrelease", 32);
     if (release_.empty()) release_ = map.release;
     if (release_.empty()) release_ = release_in(text_of("version", 256));
@@ -25,11 +25,7 @@ class FreebsdModel final : public OsModel {
   Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const override {
     return os_freebsd::find_modules(view_, remarks);
   }
-  std::vector<Cpu> cpus() const override {
-    std::vector<std::string> ignored;  // the walk that people see says what is wrong
-    const auto all = tasks(ignored);
-    return machine_.cpus(all ? *all : std::vector<Task>{});
-  }
+  std::vector<Cpu> cpus() const override { return machine_.cpus(); }
   Result<RegisterFile> registers(const Task& task) const override { return machine_.registers(task); }
   Result<std::vector<LogLine>> log() const override { return os_freebsd::read_log(view_, message_buffer_); }
   std::string panic_message() const override;
@@ -44,7 +40,6 @@ class FreebsdModel final : public OsModel {
 
   const KernelView& view_;
   const std::vector<std::uint8_t>& message_buffer_;
-  const KernelMap& map_;
   std::string release_;
   os_freebsd::Machine machine_;
 };

@@ -17,13 +17,15 @@ struct Ring {
 
 // Members by name, else where they have always been: the pointer, then 32-bit numbers.
 Result<Ring> open_ring(const KernelView& view) {
-  const VirtAddr at = TRY(view.pointer_at(TRY(view.address_of("msgbufp"))));
+  const VirtAddr pointer = TRY(view.address_of("msgbufp"));
+  const VirtAddr at = TRY(view.pointer_at(pointer));
   const std::uint64_t word = view.arch.pointer_bytes;
   const auto member = [&](std::string_view name, std::uint64_t usual) -> Result<std::uint64_t> {
     const auto known = view.types.member("msgbuf", name);
     return view.number_at(at + (known ? known->offset : usual), 4);
   };
-  if (TRY(member("msg_magic", word)) != magic) return fail(Errc::bad_data, at.raw, "the message buffer has no magic number");
+  const std::uint64_t number = TRY(member("msg_magic", word));
+  if (number != magic) return fail(Errc::bad_data, at.raw, "the message buffer has no magic number");
   const Ring ring{TRY(view.pointer_at(at)), TRY(member("msg_size", word + 4)), TRY(member("msg_wseq", word + 8))};
   if (ring.size == 0 || ring.size > largest_ring) return fail(Errc::bad_data, at.raw, "the message buffer's size makes no sense");
   return ring;

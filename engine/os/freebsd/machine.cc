@@ -23,7 +23,7 @@ bool in_set(const KernelView& view, VirtAddr set, unsigned cpu) {
 
 Machine::Machine(const KernelView& view, std::vector<CpuState> states) : view_(view), states_(std::move(states)) {
   pcb_size_ = read_constant(view, "pcb_size").value_or(0);
-  if (const auto size = view.types.size_of("pcb"); size && !pcb_size_) pcb_size_ = *size;
+  if (!pcb_size_) pcb_size_ = view.types.size_of("pcb").value_or(0);
   frame_ = layout_of(view, view.arch.frames, pcb_size_);
   if (const auto thread = read_int(view, "dumptid"); thread && *thread > 0) dump_thread_ = static_cast<std::uint64_t>(*thread);
 }
@@ -57,12 +57,7 @@ Result<RegisterFile> Machine::read_pcb(VirtAddr at) const {
 Result<RegisterFile> Machine::registers(const Task& task) const {
   if (task.crashed && task.tid == dump_thread_)
     if (const auto pcb = view_.address_of("dumppcb")) return read_pcb(*pcb);
-  if (task.on_cpu && task.cpu) {
-    // A machine that somebody else dumped while it ran: each CPU's registers are in a note, in the CPUs' order.
-    if (!dump_thread_ && *task.cpu < states_.size()) return states_[*task.cpu].registers;
-    if (stopped(*task.cpu)) return read_pcb(TRY(stop_pcb(*task.cpu)));
-    return fail(Errc::not_found, "CPU " + std::to_string(*task.cpu) + " was not stopped: it left no registers in the dump");
-  }
+  if (task.on_cpu && task.cpu) return registers(*task.cpu);
   if (!task.handle.raw) return fail(Errc::not_found, "the process has no thread");
   const Offsets offsets = TRY(read_offsets(view_));
   const VirtAddr pcb = TRY(view_.pointer_at(task.handle + offsets.pcb));
@@ -70,21 +65,34 @@ Result<RegisterFile> Machine::registers(const Task& task) const {
   return read_pcb(pcb);
 }
 
+Result<RegisterFile> Machine::registers(unsigned cpu) const {
+  // A machine that somebody else dumped while it ran: each CPU's registers are in a note, in the CPUs' order.
+  if (!dump_thread_ && cpu < states_.size()) return states_[cpu].registers;
+  if (stopped(cpu)) return read_pcb(TRY(stop_pcb(cpu)));
+  return fail(Errc::not_found, "CPU " + std::to_string(cpu) + " was not stopped: it left no registers in the dump");
+}
+
 // all_cpus is the set of those that there are; without it, those that threads tell of.
-std::vector<Cpu> Machine::cpus(const std::vector<Task>& tasks) const {
+std::vector<Cpu> Machine::cpus() const {
   std::set<unsigned> numbers;
+  std::optional<unsigned> dumping;
   if (const auto all = view_.address_of("all_cpus"))
     for (std::int64_t cpu = 0, last = read_int(view_, "mp_maxid").value_or(0); cpu <= last && cpu < most_cpus; ++cpu)
       if (in_set(view_, *all, static_cast<unsigned>(cpu))) numbers.insert(static_cast<unsigned>(cpu));
-  for (const Task& task : tasks)
-    if (task.cpu && *task.cpu < most_cpus && (numbers.empty() || task.on_cpu)) numbers.insert(*task.cpu);
+  std::vector<std::string> ignored;  // the walk that people see says what is wrong
+  if (const auto tasks = numbers.empty() ? find_tasks(view_, *this, ignored) : std::vector<Task>{})
+    for (const Task& task : *tasks) {
+      if (task.cpu && *task.cpu < most_cpus) numbers.insert(*task.cpu);
+      if (task.crashed && task.on_cpu) dumping = task.cpu;
+    }
   for (unsigned cpu = 0; numbers.empty() && cpu < states_.size(); ++cpu) numbers.insert(cpu);
   std::vector<Cpu> cpus;
   for (unsigned number : numbers) {
     Cpu cpu{number, true, std::nullopt};
-    for (const Task& task : tasks)
-      if (task.on_cpu && task.cpu == number)
-        if (auto found = registers(task)) cpu.registers = std::move(*found);
+    // A stopped_cpus tells the dumping CPU: all others are in it.
+    const bool dumped = dumping ? dumping == number : dump_thread_ && !stopped(number);
+    const auto pcb = dumped ? view_.address_of("dumppcb") : fail(Errc::not_found);
+    if (auto found = pcb ? read_pcb(*pcb) : registers(number)) cpu.registers = std::move(*found);
     cpus.push_back(std::move(cpu));
   }
   return cpus;

@@ -23,22 +23,17 @@ struct Offsets {
 };
 Result<Offsets> read_offsets(const KernelView& view);
 
-// What a CPU ran, and the registers that it left when it was stopped.
-struct CpuSlot {
-  unsigned number = 0;
-  std::optional<RegisterFile> registers;
-};
-
 // The machine at its end: which thread dumped, which CPUs were stopped.
 class Machine {
  public:
   Machine(const KernelView& view, std::vector<CpuState> states);
 
   std::optional<std::uint64_t> dump_thread() const { return dump_thread_; }  // id of the thread that panicked
-  std::vector<Cpu> cpus(const std::vector<Task>& tasks) const;
+  std::vector<Cpu> cpus() const;
   Result<RegisterFile> registers(const Task& task) const;
 
  private:
+  Result<RegisterFile> registers(unsigned cpu) const;
   bool stopped(unsigned cpu) const;
   Result<VirtAddr> stop_pcb(unsigned cpu) const;
   Result<RegisterFile> read_pcb(VirtAddr at) const;
