@@ -229,6 +229,7 @@ struct FreebsdTraps {
   // The processor saves its stack pointer only where this register, as saved, has a bit of the mask: it came from user code.
   std::string_view user_register = {};
   std::uint8_t user_mask = 0;
+  std::uint8_t pc_column = 0;             // of frame tables, for an interrupted pc that has no DWARF number of its own
 };
 
 struct Arch {

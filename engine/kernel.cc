@@ -236,6 +236,16 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   if (std::error_code ignored; !s.path.empty()) s.query.dump_folder = std::filesystem::weakly_canonical(s.path, ignored).parent_path().string();
   OsInput input{s.dump, *s.arch, linked.get(), options.slide, options.phys_base};
   auto map = kind->map(input);
+  // A file that names no system, without a kernel of the likeliest one.
+  for (const OsKind* row : os_kinds())
+    if (!map && row != kind && options.os.empty() && options.vmlinux.empty() && s.dump.system.empty())
+      if (auto other = row->map(input)) {
+        map = std::move(other);
+        kind = row;
+        s.system = kind->title;
+        s.file_word = kind->file_word;
+        s.query.places = kind->places;
+      }
   if (map) s.map = std::move(*map);
   else s.remarks.push_back("virtual addresses cannot be translated: " + to_string(map.error()));
   const std::string build_id = s.map.build_id;

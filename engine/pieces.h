@@ -82,6 +82,7 @@ struct Piece {
 struct Pieces {
   std::vector<Piece> pieces;           // the kernel image first
   std::vector<SavedAt> interrupt_frame, interrupt_partial;
+  std::optional<std::uint8_t> pc_column;   // DWARF number that stands for the pc where it has none
   std::optional<StackSwitch> stack_switch;  // of the interrupt frame; none: all of it is always saved
   UserSign user_sign;
   std::vector<PieceVariable> variables;  // whose type is known but not said by the BTF; it may not have that type at all

@@ -108,7 +108,7 @@ unsigned number_of(const arch::Arch& arch, arch::Role role) {
 }
 
 FrameTable::FrameTable(const arch::Arch& arch, const Pieces& pieces, std::vector<std::uint8_t>& out)
-    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes), pc_(number_of(arch, arch::Role::pc)),
+    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes), pc_(pieces.pc_column.value_or(static_cast<std::uint8_t>(number_of(arch, arch::Role::pc)))),
       sp_(number_of(arch, arch::Role::sp)), fp_(number_of(arch, arch::Role::fp)), saved_by_call_{{static_cast<std::uint8_t>(pc_), -word_}} {}
 
 void FrameTable::saved_at(unsigned reg, std::int64_t offset) {

@@ -13,7 +13,7 @@ class FreebsdModel final : public OsModel {
       : view_(view), message_buffer_(dump.message_buffer), machine_(view, cpu_states(dump.notes, view.arch)) {
     release_ = text_of("osrelease", 32);
     if (release_.empty()) release_ = map.release;
-    if (release_.empty()) release_ = release_in(text_of("version", 256));
+    if (release_.empty()) release_ = os_freebsd::release_in(text_of("version", 256));
   }
 
   std::string_view name() const override { return "freebsd"; }
@@ -36,21 +36,11 @@ class FreebsdModel final : public OsModel {
     const auto at = view_.address_of(symbol);
     return at ? view_.text_at(*at, limit).value_or("") : "";
   }
-  static std::string release_in(std::string_view version);
-
   const KernelView& view_;
   const std::vector<std::uint8_t>& message_buffer_;
   std::string release_;
   os_freebsd::Machine machine_;
 };
-
-// "FreeBSD 15.0-RELEASE releng/15.0-n280995 GENERIC"
-std::string FreebsdModel::release_in(std::string_view version) {
-  constexpr std::string_view system = "FreeBSD ";
-  if (!version.starts_with(system)) return {};
-  version.remove_prefix(system.size());
-  return std::string(version.substr(0, version.find_first_of(" \n")));
-}
 
 // panicstr points to the message (sys/kern/kern_shutdown.c); the log has it, too.
 std::string FreebsdModel::panic_message() const {
@@ -63,6 +53,25 @@ std::string FreebsdModel::panic_message() const {
   for (auto line = lines->rbegin(); line != lines->rend(); ++line)
     if (line->text.starts_with(mark)) return line->text.substr(mark.size());
   return {};
+}
+
+// What the log's copy in a minidump says, when there is no kernel file: the boot messages begin with the version.
+std::string release_of_log(const Dump& dump) {
+  const std::string_view text(reinterpret_cast<const char*>(dump.message_buffer.data()), dump.message_buffer.size());
+  for (std::size_t at = text.find("FreeBSD "); at != text.npos; at = text.find("FreeBSD ", at + 1))
+    if (std::string release = os_freebsd::release_in(text.substr(at, 64)); release.size() > 3 && release[0] >= '0' && release[0] <= '9') return release;
+  return {};
+}
+
+// A dump of a running guest has CPUs' registers, and no system's name: it is FreeBSD's when FreeBSD's text is found in memory.
+Result<KernelMap> map_kernel(const OsInput& in) {
+  const bool foreign = in.dump.system.empty() && !in.dump.notes.empty();
+  auto map = foreign ? os_freebsd::map_by_cpus(in) : os_freebsd::map_kernel(in);
+  if (!map && foreign && in.symbols) map = os_freebsd::map_kernel(in);
+  if (map && map->release.empty()) map->release = in.dump.release.empty() ? release_of_log(in.dump) : in.dump.release;
+  if (map && foreign && !in.symbols) map->release = os_freebsd::find_release(*in.dump.memory);
+  if (map && foreign && !in.symbols && map->release.empty()) return fail(Errc::not_found, "no FreeBSD kernel was found in memory");
+  return map;
 }
 
 // Other kernels have other things where this file says that the version text is.
@@ -95,7 +104,7 @@ const OsKind freebsd_os{
     .places = &places,
     .needs_types = false,
     .probe = os_freebsd::is_freebsd,
-    .map = os_freebsd::map_kernel,
+    .map = map_kernel,
     .open = [](const KernelView& view, const Dump& dump, const KernelMap& map) -> Result<std::unique_ptr<OsModel>> {
       TRY(view.address_of("allproc"));
       TRY(check_version(view));

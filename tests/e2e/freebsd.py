@@ -7,6 +7,8 @@ import functools
 import json
 import re
 import shutil
+import struct
+import subprocess
 from typing import NamedTuple
 
 from gdb_session import run_gdb, switch
@@ -179,6 +181,56 @@ def check_lldb(env, dump, session):
         yield from differ(f"frames of {thread.name}", [hex(address) for address, _ in traces.get(row["tid"], [])], [hex(frame) for frame in thread.frames])
 
 
+def number(env, dump, address):
+    return int.from_bytes(env.ask("read", dump, hex(address), 8, "--output", "-").stdout, "little")
+
+
+def with_function(env, dump, name, address):
+    """A kernel file with the symbols of the dump's, and of a function that begins there.  System V ABI, chapter 4."""
+    listed = subprocess.run(["readelf", "-sW", dump.vmlinux], capture_output=True, text=True, check=True).stdout
+    symbols = [(words[7], int(words[1], 16), int(words[2], 0), 1, 2) for words in map(str.split, listed.splitlines()) if len(words) == 8 and words[3] == "OBJECT"]
+    base = 0xffffffff80000000
+    symbols += [(name, address, 0, 2, 1), ("next_function", address + 0x40, 0, 2, 1), ("kernbase", base, 0, 2, 2)]  # without a type, as assembly's
+    names, table = b"\0", bytes(24)
+    for symbol, value, size, kind, section in symbols:
+        table += struct.pack("<IBBHQQ", len(names), 0x10 | (kind & 1), 0, section, value, size)
+        names += symbol.encode() + b"\0"
+    section_names = b"\0.text\0.data\0.symtab\0.strtab\0.shstrtab\0"
+    body = table + names + section_names
+    rows = [(0, 0, 0, 0, 0, 0, 0, 0), (1, 8, 6, address & ~0xffff, 64, 0x100000, 0, 0), (7, 8, 3, base, 64, 0x4000000, 0, 0), (13, 2, 0, 0, 64, len(table), 4, 1),
+            (21, 3, 0, 0, 64 + len(table), len(names), 0, 0), (29, 3, 0, 0, 64 + len(table) + len(names), len(section_names), 0, 0)]
+    headers = b"".join(struct.pack("<IIQQQQIIQQ", *row, 1, 24 if row[1] == 2 else 0) for row in rows)
+    identity = b"\x7fELF" + bytes([2, 1, 1, 9]) + bytes(8)  # FreeBSD
+    head = identity + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, len(rows), len(rows) - 1)
+    path = env.temp("kernel-with-function")
+    path.write_bytes(head + body + headers)
+    return path
+
+
+def check_trap(env, dump):
+    """A thread that an NMI stopped: behind the entry code gdb goes on in the interrupted function, with its registers.  Where that
+    code called trap() is among the frames that LLVM's test states, and so is where the interrupted function was called from."""
+    thread = FACTS[dump.name].shown[1]
+    entry, after = thread.frames[3], thread.frames[4]
+    slot = thread.registers["rbp"]
+    for _ in range(2):  # frame pointers lead to trap()'s frame, above which lies the return address into the entry code
+        slot = number(env, dump, slot)
+    yield from differ("the return address into the entry code", hex(number(env, dump, slot + 8)), hex(entry))
+    frame = slot + 16
+    kernel = with_function(env, dump, "nmi_calltrap", entry - 0x20)
+    commands = [f"frame view {frame:#x} {entry:#x}", "up", "python print([int(gdb.parse_and_eval('(unsigned long) $' + name)) for name in ('pc', 'sp', 'rbp', 'rbx')])"]
+    answers, *said = run_gdb(env, commands, f"| exec {env.inquest} serve --stdio {dump.path} {kernel}", program=kernel, gdb="gdb-multiarch",
+                             options=["-iex", "set osabi none"])
+    if not answers[2].output.startswith("["):
+        yield f"gdb does not go on: {[answer.both for answer in answers]} {said}"
+        return
+    pc, sp, rbp, rbx = (value & (1 << 64) - 1 for value in json.loads(answers[2].output))
+    # sys/x86/include/frame.h: tf_rip, tf_rsp, tf_rbp, tf_rbx.
+    for name, got, offset in (("pc", pc, 0x98), ("sp", sp, 0xb0), ("rbp", rbp, 0x40), ("rbx", rbx, 0x38)):
+        yield from differ(name, hex(got), hex(number(env, dump, frame + offset)))
+    yield from differ("the interrupted function's caller", hex(number(env, dump, rbp + 8)), hex(after))
+
+
 def tests(env):
     for name in FACTS:
         dump = FreebsdDump(env, name)
@@ -186,6 +238,8 @@ def tests(env):
             continue
         for check, function in {"info": check_info, "ps": check_ps, "memory": check_memory, "gdb": check_gdb}.items():
             yield f"{name}/{check}", functools.partial(function, env, dump)
+        if name.startswith("amd64"):
+            yield f"{name}/trap", functools.partial(check_trap, env, dump)
         for kind in (PluginSession, StockSession):
             session: Session = kind(env, dump)
             session.want("frames", "@frames")

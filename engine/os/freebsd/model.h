@@ -49,6 +49,12 @@ Result<std::vector<Task>> find_tasks(const KernelView& view, const Machine& mach
 Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std::string>& remarks);
 // `ring` is the dump's own copy, for when the kernel's structures cannot be read.
 Result<std::vector<LogLine>> read_log(const KernelView& view, Bytes ring);
+// By a CPU's own page tables, when the dump has CPUs' registers.
+Result<KernelMap> map_by_cpus(const OsInput& input);
+// "15.0-RELEASE" of "FreeBSD 15.0-RELEASE releng/15.0 GENERIC", or "".
+std::string release_in(std::string_view version);
+// The same, by searching all of memory for a kernel's text.
+std::string find_release(const PhysicalMemory& memory);
 // How to leave the code that traps, interrupts and system calls enter: debug information does not tell.
 Pieces trap_pieces(const KernelView& view);
 

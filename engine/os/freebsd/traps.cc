@@ -52,7 +52,7 @@ void add_rows(const KernelView& view, const std::vector<Function>& functions, st
     row.cfa_offset = function.entry->offset;
     if (!rows.empty() && rows.back().address == row.address) rows.pop_back();
     rows.push_back(row);
-    rows.push_back({.address = function.end + moved, .kind = UnwindRow::Kind::none});
+    rows.push_back({.address = function.end + moved, .kind = UnwindRow::Kind::elsewhere});
   }
 }
 
@@ -60,9 +60,17 @@ void add_places(const KernelView& view, const arch::FreebsdTraps& traps, Pieces&
   const arch::SavedFrame* frame = layout_of(view, traps.frames, 0);
   for (const arch::SavedRegister& saved : frame ? frame->regs : std::span<const arch::SavedRegister>()) {
     const auto index = register_index(view.arch, saved.reg);
-    if (!index || view.arch.registers[*index].dwarf < 0) continue;
+    if (!index) continue;
+    if (view.arch.registers[*index].role == arch::Role::pc && view.arch.registers[*index].dwarf < 0) {
+      pieces.pc_column = traps.pc_column;
+      pieces.interrupt_frame.push_back({traps.pc_column, saved.word_at});
+    }
+    if (view.arch.registers[*index].dwarf < 0) continue;
     pieces.interrupt_frame.push_back({dwarf_number(view.arch, index), saved.word_at});
-    if (saved.reg == traps.user_register) pieces.stack_switch = StackSwitch{saved.word_at, traps.user_mask};
+    if (saved.reg == traps.user_register) {
+      pieces.stack_switch = StackSwitch{saved.word_at, traps.user_mask};
+      pieces.user_sign = {saved.word_at, traps.user_mask};  // kernel and user code have the same addresses
+    }
   }
 }
 

@@ -185,8 +185,8 @@ TEST_CASE("entry code has rows, other code is left to debuggers", "[freebsd][tra
   std::vector<std::pair<std::uint64_t, UnwindRow::Kind>> rows;
   for (const UnwindRow& row : pieces.pieces.at(0).unwind) rows.emplace_back(row.address.raw, row.kind);
   CHECK(rows == std::vector<std::pair<std::uint64_t, UnwindRow::Kind>>{
-                    {0x1000, interrupt}, {0x1040, none}, {0x2000, interrupt}, {0x2100, interrupt}, {0x2104, none}, {0x3000, interrupt},
-                    {0x3020, none}, {0x4000, end}, {0x4010, none}});
+                    {0x1000, interrupt}, {0x1040, elsewhere}, {0x2000, interrupt}, {0x2100, interrupt}, {0x2104, elsewhere}, {0x3000, interrupt},
+                    {0x3020, elsewhere}, {0x4000, end}, {0x4010, elsewhere}});
   CHECK(pieces.pieces[0].unwind[0].interrupted);
   CHECK_FALSE(pieces.pieces[0].unwind[5].interrupted);  // a system call
   // DWARF numbers of the psABI: rip 16, rsp 7; places of sys/x86/include/frame.h.
