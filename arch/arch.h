@@ -226,9 +226,10 @@ struct FreebsdTraps {
   std::span<const TrapEntry> entries;     // the first that fits a name
   std::span<const SavedFrame> frames;     // struct trapframe
   std::string_view moved = {};            // the variable that tells how far the entry code was moved when the system started
-  // The processor saves its stack pointer only where this register, as saved, has a bit of the mask: it came from user code.
+  // Where kernel and user code have the same addresses: what was interrupted is a user's where this register has a bit of the mask.
   std::string_view user_register = {};
-  std::uint8_t user_mask = 0;
+  std::uint64_t user_mask = 0;
+  bool users_stack_only = false;          // only then the processor saves the stack pointer
   std::uint8_t pc_column = 0;             // of frame tables, for an interrupted pc that has no DWARF number of its own
 };
 

@@ -105,7 +105,8 @@ constexpr TrapEntry freebsd_entries[] = {
     {.name = "X", .offset = 8, .prefix = true},
 };
 // They run in a copy that is mapped for user code, too (setidt_disp, sys/i386/i386/machdep.c).
-constexpr FreebsdTraps freebsd_traps{freebsd_entries, freebsd_trapframes, "setidt_disp", "cs", 3};
+constexpr FreebsdTraps freebsd_traps{.entries = freebsd_entries, .frames = freebsd_trapframes, .moved = "setidt_disp",
+                                     .user_register = "cs", .user_mask = 3, .users_stack_only = true};
 
 constexpr std::string_view machines[] = {"i386", "i486", "i586", "i686"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PGD"};

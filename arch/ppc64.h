@@ -130,13 +130,15 @@ inline constexpr SavedRegister freebsd_trapframe[] = {
     {"r20", {}, 0xa0}, {"r21", {}, 0xa8}, {"r22", {}, 0xb0}, {"r23", {}, 0xb8}, {"r24", {}, 0xc0}, {"r25", {}, 0xc8},
     {"r26", {}, 0xd0}, {"r27", {}, 0xd8}, {"r28", {}, 0xe0}, {"r29", {}, 0xe8}, {"r30", {}, 0xf0}, {"r31", {}, 0xf8},
     {"lr", {}, 0x100}, {"cr", {}, 0x108}, {"xer", {}, 0x110}, {"ctr", {}, 0x118}, {"pc", {}, 0x120},
+    {"msr", {}, 0x128},
 };
 inline constexpr SavedFrame freebsd_trapframes[] = {{"freebsd", {}, "trapframe", freebsd_trapframe}};
 inline constexpr TrapEntry freebsd_entries[] = {
     {.name = "fork_trampoline", .outermost = true},
     {.name = "trapexit", .offset = 48}, {.name = "trapagain", .offset = 48}, {.name = "asttrapexit", .offset = 48}, {.name = "dbtrap", .offset = 48},
 };
-inline constexpr FreebsdTraps freebsd_traps{.entries = freebsd_entries, .frames = freebsd_trapframes, .pc_column = 67};
+inline constexpr FreebsdTraps freebsd_traps{.entries = freebsd_entries, .frames = freebsd_trapframes,
+                                            .user_register = "msr", .user_mask = 0x4000, .pc_column = 67};  // MSR[PR]
 
 inline constexpr SavedRegister pt_regs[] = {
     {"pc", "nip"}, {"lr", "link"}, {"ctr", "ctr"},

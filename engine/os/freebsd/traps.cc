@@ -61,16 +61,16 @@ void add_places(const KernelView& view, const arch::FreebsdTraps& traps, Pieces&
   for (const arch::SavedRegister& saved : frame ? frame->regs : std::span<const arch::SavedRegister>()) {
     const auto index = register_index(view.arch, saved.reg);
     if (!index) continue;
+    if (saved.reg == traps.user_register) {
+      pieces.user_sign = {saved.word_at, traps.user_mask};
+      if (traps.users_stack_only) pieces.stack_switch = StackSwitch{saved.word_at, static_cast<std::uint8_t>(traps.user_mask)};
+    }
     if (view.arch.registers[*index].role == arch::Role::pc && view.arch.registers[*index].dwarf < 0) {
       pieces.pc_column = traps.pc_column;
       pieces.interrupt_frame.push_back({traps.pc_column, saved.word_at});
     }
     if (view.arch.registers[*index].dwarf < 0) continue;
     pieces.interrupt_frame.push_back({dwarf_number(view.arch, index), saved.word_at});
-    if (saved.reg == traps.user_register) {
-      pieces.stack_switch = StackSwitch{saved.word_at, traps.user_mask};
-      pieces.user_sign = {saved.word_at, traps.user_mask};  // kernel and user code have the same addresses
-    }
   }
 }
 
