@@ -246,8 +246,9 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
         s.file_word = kind->file_word;
         s.query.places = kind->places;
       }
+  std::string unmapped;
   if (map) s.map = std::move(*map);
-  else s.remarks.push_back("virtual addresses cannot be translated: " + to_string(map.error()));
+  else unmapped = "virtual addresses cannot be translated: " + to_string(map.error());
   const std::string build_id = s.map.build_id;
   if (s.image && map && !options.vmlinux.empty()) TRY(open_vmlinux(s.vmlinux, build_id, *s.arch));
 
@@ -266,9 +267,13 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
     if (s.image && (!map || s.map.needs_symbols)) {
       linked = TRY(open_elf_symbols(*s.image, 0));
       input.symbols = linked.get();
-      if (auto again = kind->map(input)) s.map = std::move(*again);
+      if (auto again = kind->map(input)) {
+        s.map = std::move(*again);
+        unmapped.clear();
+      }
     }
   }
+  if (!unmapped.empty()) s.remarks.push_back(std::move(unmapped));
   s.space.emplace(*s.dump.memory, s.map.mappings);
   if (const std::string why = s.image && s.map.build_id.empty() ? contradiction(*s.image, *s.space, s.map.slide) : ""; !why.empty()) {
     if (!options.vmlinux.empty()) return fail(Errc::bad_data, why);
