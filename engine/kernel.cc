@@ -95,10 +95,10 @@ std::string contradiction(const ElfFile& file, const AddressSpace& space, std::u
   const Bytes own = file.contents(*note);
   std::vector<std::uint8_t> memory(own.size());
   if (own.size() <= header || space.read(VirtAddr{note->addr + slide}, memory).value_or(0) != memory.size()) return {};
-  if (std::ranges::equal(own, memory) || std::ranges::all_of(memory, [](std::uint8_t byte) { return byte == 0; })) return {};
   const bool is_note = std::equal(own.begin(), own.begin() + header, memory.begin());
-  return file.file().path() + ": is of another build: its build id is " + hex_digits(own.subspan(header)) + ", " +
-         (is_note ? "the crashed kernel's is " + hex_digits(Bytes(memory).subspan(header)) : "where the crashed kernel has none");
+  if (!is_note || std::ranges::equal(own, memory)) return {};  // what is no note may be anything, also a page that was not dumped
+  return file.file().path() + ": is of another build: its build id is " + hex_digits(own.subspan(header)) +
+         ", the crashed kernel's is " + hex_digits(Bytes(memory).subspan(header));
 }
 
 // The file with the debug information of one that has none itself: .gnu_debuglink names it (gdb manual, "Separate Debug Files").

@@ -79,7 +79,7 @@ Result<json::value> info_json(const Kernel& kernel, Words) {
       {"format", text_or_null(kernel.dump().format)},
       {"arch", json::value(kernel.arch().name)},
       {"system", text_or_null(kernel.system())},
-      {"release", text_or_null(kernel.map().release.empty() ? kernel.os().release() : kernel.map().release)},
+      {"release", text_or_null(kernel.os().release())},
       {"build_id", text_or_null(kernel.build_id())},
       {"paging", text_or_null(kernel.map().mode)},
       {"slide", address_text(kernel.map().slide)},
@@ -105,7 +105,7 @@ Result<std::string> info_text(const Kernel& kernel, Words) {
   line("format", kernel.dump().format);
   line("arch", kernel.arch().name);
   line("system", kernel.system());
-  line("release", kernel.map().release.empty() ? kernel.os().release() : kernel.map().release);
+  line("release", kernel.os().release());
   line("build id", kernel.build_id());
   line(kernel.file_word(), kernel.vmlinux());
   line("paging", kernel.map().mode);

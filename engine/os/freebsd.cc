@@ -3,6 +3,7 @@
 
 #include "engine/os/freebsd/map.h"
 #include "engine/os/freebsd/model.h"
+#include "engine/os/freebsd/statistics.h"
 
 namespace kvm {
 namespace {
@@ -10,10 +11,10 @@ namespace {
 class FreebsdModel final : public OsModel {
  public:
   FreebsdModel(const KernelView& view, const Dump& dump, const KernelMap& map)
-      : view_(view), message_buffer_(dump.message_buffer), machine_(view, cpu_states(dump.notes, view.arch)) {
+      : view_(view), message_buffer_(dump.message_buffer), machine_(view, cpu_states(dump.notes, view.arch)), statistics_(view) {
     release_ = text_of("osrelease", 32);
-    if (release_.empty()) release_ = map.release;
     if (release_.empty()) release_ = os_freebsd::release_in(text_of("version", 256));
+    if (release_.empty()) release_ = map.release;
   }
 
   std::string_view name() const override { return "freebsd"; }
@@ -29,6 +30,7 @@ class FreebsdModel final : public OsModel {
   Result<RegisterFile> registers(const Task& task) const override { return machine_.registers(task); }
   Result<std::vector<LogLine>> log() const override { return os_freebsd::read_log(view_, message_buffer_); }
   std::string panic_message() const override;
+  const Statistics* statistics() const override { return &statistics_; }
   Result<Pieces> pieces() const override { return os_freebsd::trap_pieces(view_); }
 
  private:
@@ -40,6 +42,7 @@ class FreebsdModel final : public OsModel {
   const std::vector<std::uint8_t>& message_buffer_;
   std::string release_;
   os_freebsd::Machine machine_;
+  os_freebsd::FreebsdStatistics statistics_;
 };
 
 // panicstr points to the message (sys/kern/kern_shutdown.c); the log has it, too.
@@ -55,12 +58,15 @@ std::string FreebsdModel::panic_message() const {
   return {};
 }
 
-// What the log's copy in a minidump says, when there is no kernel file: the boot messages begin with the version.
+// What the log's copy in a minidump says, when there is no kernel file: the boot messages begin with the version.  The log may go back
+// to earlier boots.
 std::string release_of_log(const Dump& dump) {
   const std::string_view text(reinterpret_cast<const char*>(dump.message_buffer.data()), dump.message_buffer.size());
+  std::string newest;
   for (std::size_t at = text.find("FreeBSD "); at != text.npos; at = text.find("FreeBSD ", at + 1))
-    if (std::string release = os_freebsd::release_in(text.substr(at, 64)); release.size() > 3 && release[0] >= '0' && release[0] <= '9') return release;
-  return {};
+    if (std::string release = os_freebsd::release_in(text.substr(at, 64)); release.size() > 3 && release[0] >= '0' && release[0] <= '9')
+      newest = std::move(release);
+  return newest;
 }
 
 // A dump of a running guest has CPUs' registers, and no system's name: it is FreeBSD's when FreeBSD's text is found in memory.
@@ -79,7 +85,10 @@ Result<void> check_version(const KernelView& view) {
   const auto at = view.address_of("version");
   const Bytes own = at ? view.symbols.contents(*at, 256) : Bytes();
   const auto memory = at ? view.text_at(*at, 256) : fail(Errc::not_found);
-  if (own.empty() || own[0] == 0 || !memory || memory->empty()) return {};
+  if (!memory || memory->empty()) return {};
+  const bool is_text = std::ranges::all_of(*memory, [](char c) { return c == '\n' || c == '\t' || (c >= ' ' && c <= '~'); });
+  if (!is_text) return fail(Errc::bad_data, "the kernel's file is of another build: where it has its version, the crashed kernel has no text");
+  if (own.empty() || own[0] == 0) return {};
   const std::string file(own.begin(), std::ranges::find(own, std::uint8_t{0}));
   const auto line = [](const std::string& text) { return text.substr(0, text.find('\n')); };
   if (file == *memory) return {};

@@ -132,7 +132,7 @@ class Collector {
   void add_without_threads(const Process& process) {
     Task task = task_of(process);
     task.tid = process.pid;
-    task.state = 'Z';
+    task.state = !process.listed || process.state == prs_zombie ? 'Z' : '?';
     tasks_.push_back(std::move(task));
   }
 
