@@ -86,7 +86,54 @@ constexpr SavedRegister linux_frame[] = {
     {"x28", "thread.cpu_context.x28"}, {"x29", "thread.cpu_context.fp"},  {"sp", "thread.cpu_context.sp"},
     {"pc", "thread.cpu_context.pc"},
 };
-constexpr SavedFrame frames[] = {{"linux", "thread.cpu_context", "", linux_frame}};
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/arm64/include/pcb.h); the caller's pc is what was in x30.  Since 1400084
+// what a call may change is no longer part of it.
+constexpr SavedRegister freebsd_pcb[] = {
+    {"x19", {}, 0x00}, {"x20", {}, 0x08}, {"x21", {}, 0x10}, {"x22", {}, 0x18}, {"x23", {}, 0x20}, {"x24", {}, 0x28},
+    {"x25", {}, 0x30}, {"x26", {}, 0x38}, {"x27", {}, 0x40}, {"x28", {}, 0x48}, {"x29", {}, 0x50},
+    {"pc", {}, 0x58}, {"sp", {}, 0x60},
+};
+constexpr SavedRegister freebsd_pcb_13[] = {
+    {"x0", {}, 0x00}, {"x1", {}, 0x08}, {"x2", {}, 0x10}, {"x3", {}, 0x18}, {"x4", {}, 0x20}, {"x5", {}, 0x28}, {"x6", {}, 0x30},
+    {"x7", {}, 0x38}, {"x8", {}, 0x40}, {"x9", {}, 0x48}, {"x10", {}, 0x50}, {"x11", {}, 0x58}, {"x12", {}, 0x60}, {"x13", {}, 0x68},
+    {"x14", {}, 0x70}, {"x15", {}, 0x78}, {"x16", {}, 0x80}, {"x17", {}, 0x88}, {"x18", {}, 0x90}, {"x19", {}, 0x98},
+    {"x20", {}, 0xa0}, {"x21", {}, 0xa8}, {"x22", {}, 0xb0}, {"x23", {}, 0xb8}, {"x24", {}, 0xc0}, {"x25", {}, 0xc8},
+    {"x26", {}, 0xd0}, {"x27", {}, 0xd8}, {"x28", {}, 0xe0}, {"x29", {}, 0xe8},
+    {"pc", {}, 0xf0}, {"sp", {}, 0x100},
+};
+constexpr SavedFrame frames[] = {
+    {"linux", "thread.cpu_context", "", linux_frame},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_sp", .mark_at = 0x60, .since = 1'400'084,
+     .smaller_than = 1376},  // of 12.x and 13.x
+    {"freebsd", "td_pcb", "pcb", freebsd_pcb_13},
+};
+
+// FreeBSD's handlers save struct trapframe (sys/arm64/include/frame.h) where the stack pointer then is (sys/arm64/arm64/exception.S).
+constexpr SavedRegister freebsd_trapframe[] = {
+    {"sp", {}, 0x00}, {"x30", {}, 0x08}, {"pc", {}, 0x10},
+    {"x0", {}, 0x30}, {"x1", {}, 0x38}, {"x2", {}, 0x40}, {"x3", {}, 0x48}, {"x4", {}, 0x50}, {"x5", {}, 0x58}, {"x6", {}, 0x60},
+    {"x7", {}, 0x68}, {"x8", {}, 0x70}, {"x9", {}, 0x78}, {"x10", {}, 0x80}, {"x11", {}, 0x88}, {"x12", {}, 0x90}, {"x13", {}, 0x98},
+    {"x14", {}, 0xa0}, {"x15", {}, 0xa8}, {"x16", {}, 0xb0}, {"x17", {}, 0xb8}, {"x18", {}, 0xc0}, {"x19", {}, 0xc8},
+    {"x20", {}, 0xd0}, {"x21", {}, 0xd8}, {"x22", {}, 0xe0}, {"x23", {}, 0xe8}, {"x24", {}, 0xf0}, {"x25", {}, 0xf8},
+    {"x26", {}, 0x100}, {"x27", {}, 0x108}, {"x28", {}, 0x110}, {"x29", {}, 0x118},
+};
+constexpr SavedRegister freebsd_trapframe_13[] = {
+    {"sp", {}, 0x00}, {"x30", {}, 0x08}, {"pc", {}, 0x10},
+    {"x0", {}, 0x20}, {"x1", {}, 0x28}, {"x2", {}, 0x30}, {"x3", {}, 0x38}, {"x4", {}, 0x40}, {"x5", {}, 0x48}, {"x6", {}, 0x50},
+    {"x7", {}, 0x58}, {"x8", {}, 0x60}, {"x9", {}, 0x68}, {"x10", {}, 0x70}, {"x11", {}, 0x78}, {"x12", {}, 0x80}, {"x13", {}, 0x88},
+    {"x14", {}, 0x90}, {"x15", {}, 0x98}, {"x16", {}, 0xa0}, {"x17", {}, 0xa8}, {"x18", {}, 0xb0}, {"x19", {}, 0xb8},
+    {"x20", {}, 0xc0}, {"x21", {}, 0xc8}, {"x22", {}, 0xd0}, {"x23", {}, 0xd8}, {"x24", {}, 0xe0}, {"x25", {}, 0xe8},
+    {"x26", {}, 0xf0}, {"x27", {}, 0xf8}, {"x28", {}, 0x100}, {"x29", {}, 0x108},
+};
+constexpr SavedFrame freebsd_trapframes[] = {
+    {.os = "freebsd", .record = "trapframe", .regs = freebsd_trapframe, .mark = "tf_x", .mark_at = 0x30, .since = 1'400'084},
+    {"freebsd", {}, "trapframe", freebsd_trapframe_13},
+};
+constexpr TrapEntry freebsd_entries[] = {
+    {.name = "fork_trampoline", .outermost = true},
+    {.name = "handle_el", .prefix = true},
+};
+constexpr FreebsdTraps freebsd_traps{freebsd_entries, freebsd_trapframes};
 
 constexpr std::string_view machines[] = {"aarch64", "arm64"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
@@ -119,6 +166,7 @@ constexpr Arch aarch64{
     .frames = frames,
     .level_names = level_names,
     .linux_layout = &linux_layout,
+    .freebsd_traps = &freebsd_traps,
 };
 
 }  // namespace kvm::arch

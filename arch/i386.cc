@@ -79,7 +79,34 @@ constexpr CpuNote notes[] = {
 
 // __switch_to_asm pushes these (arch/x86/include/asm/switch_to.h, since v4.9).
 constexpr SavedRegister linux_frame[] = {{"esi", "si"}, {"edi", "di"}, {"ebx", "bx"}, {"ebp", "bp"}, {"eip", "ret_addr"}};
-constexpr SavedFrame frames[] = {{"linux", "thread.sp", "inactive_task_frame", linux_frame, true}};
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/i386/include/pcb.h).
+constexpr SavedRegister freebsd_pcb[] = {
+    {"edi", {}, 0x00}, {"esi", {}, 0x04}, {"ebp", {}, 0x08}, {"esp", {}, 0x0c}, {"ebx", {}, 0x10}, {"eip", {}, 0x14},
+};
+constexpr SavedFrame frames[] = {
+    {"linux", "thread.sp", "inactive_task_frame", linux_frame, true},
+    {"freebsd", "td_pcb", "pcb", freebsd_pcb},
+};
+
+// FreeBSD's entry code pushes struct trapframe (sys/x86/include/frame.h).  Traps, system calls and the timer pass its address, the
+// vectors of devices a number and its address; the others nothing (sys/i386/i386/exception.s, apic_vector.s).
+constexpr SavedRegister freebsd_trapframe[] = {
+    {"fs", {}, 0x00},  {"es", {}, 0x04},  {"ds", {}, 0x08},  {"edi", {}, 0x0c}, {"esi", {}, 0x10}, {"ebp", {}, 0x14}, {"ebx", {}, 0x1c},
+    {"edx", {}, 0x20}, {"ecx", {}, 0x24}, {"eax", {}, 0x28}, {"eip", {}, 0x34}, {"cs", {}, 0x38},  {"eflags", {}, 0x3c}, {"esp", {}, 0x40},
+    {"ss", {}, 0x44},
+};
+constexpr SavedFrame freebsd_trapframes[] = {{"freebsd", {}, "trapframe", freebsd_trapframe}};
+constexpr TrapEntry freebsd_entries[] = {
+    {.name = "fork_trampoline", .outermost = true},
+    {.name = "Xlcall_syscall", .offset = 4, .call = true},
+    {.name = "Xint0x80_syscall", .offset = 4, .call = true},
+    {.name = "calltrap", .offset = 4}, {.name = "Xtimerint", .offset = 4},
+    {.name = "Xcpustop"}, {.name = "Xrendezvous"}, {.name = "Xipi_intr_bitmap_handler"}, {.name = "Xlazypmap"},
+    {.name = "X", .offset = 8, .prefix = true},
+};
+// They run in a copy that is mapped for user code, too (setidt_disp, sys/i386/i386/machdep.c).
+constexpr FreebsdTraps freebsd_traps{.entries = freebsd_entries, .frames = freebsd_trapframes, .moved = "setidt_disp",
+                                     .user_register = "cs", .user_mask = 3, .users_stack_only = true};
 
 constexpr std::string_view machines[] = {"i386", "i486", "i586", "i686"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PGD"};
@@ -112,6 +139,7 @@ constexpr Arch i386{
     .frames = frames,
     .level_names = level_names,
     .linux_layout = &linux_layout,
+    .freebsd_traps = &freebsd_traps,
 };
 
 }  // namespace kvm::arch

@@ -26,6 +26,7 @@ constexpr Arch ppc64{
     .level_names = power::level_names,
     .linux_layout = &power::linux_layout,
     .order_sign = {"msr", {0x1, 0x0}},  // MSR[LE]
+    .freebsd_traps = &power::freebsd_traps,
 };
 
 }  // namespace kvm::arch

@@ -109,7 +109,37 @@ inline constexpr SavedRegister linux_frame[] = {
     {"r26", "gpr", 208}, {"r27", "gpr", 216}, {"r28", "gpr", 224}, {"r29", "gpr", 232}, {"r30", "gpr", 240}, {"r31", "gpr", 248},
     {"pc", "nip"}, {"lr", "nip"}, {"cr", "ccr"},
 };
-inline constexpr SavedFrame frames[] = {{"linux", "thread.ksp", "pt_regs", linux_frame, true, 0, true}};
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/powerpc/include/pcb.h).
+inline constexpr SavedRegister freebsd_pcb[] = {
+    {"r12", {}, 0x00}, {"r13", {}, 0x08}, {"r14", {}, 0x10}, {"r15", {}, 0x18}, {"r16", {}, 0x20}, {"r17", {}, 0x28},
+    {"r18", {}, 0x30}, {"r19", {}, 0x38}, {"r20", {}, 0x40}, {"r21", {}, 0x48}, {"r22", {}, 0x50}, {"r23", {}, 0x58},
+    {"r24", {}, 0x60}, {"r25", {}, 0x68}, {"r26", {}, 0x70}, {"r27", {}, 0x78}, {"r28", {}, 0x80}, {"r29", {}, 0x88},
+    {"r30", {}, 0x90}, {"r31", {}, 0x98},
+    {"cr", {}, 0xa0}, {"r1", {}, 0xa8}, {"r2", {}, 0xb0}, {"lr", {}, 0xb8}, {"pc", {}, 0xb8},
+};
+inline constexpr SavedFrame frames[] = {
+    {"linux", "thread.ksp", "pt_regs", linux_frame, true, 0, true},
+    {"freebsd", "td_pcb", "pcb", freebsd_pcb},
+};
+
+// FreeBSD's handlers save struct trapframe (sys/powerpc/include/frame.h) above a stack frame's header (FRAMELEN in
+// sys/powerpc/aim/trap_subr64.S).
+inline constexpr SavedRegister freebsd_trapframe[] = {
+    {"r0", {}, 0x00}, {"r1", {}, 0x08}, {"r2", {}, 0x10}, {"r3", {}, 0x18}, {"r4", {}, 0x20}, {"r5", {}, 0x28}, {"r6", {}, 0x30},
+    {"r7", {}, 0x38}, {"r8", {}, 0x40}, {"r9", {}, 0x48}, {"r10", {}, 0x50}, {"r11", {}, 0x58}, {"r12", {}, 0x60}, {"r13", {}, 0x68},
+    {"r14", {}, 0x70}, {"r15", {}, 0x78}, {"r16", {}, 0x80}, {"r17", {}, 0x88}, {"r18", {}, 0x90}, {"r19", {}, 0x98},
+    {"r20", {}, 0xa0}, {"r21", {}, 0xa8}, {"r22", {}, 0xb0}, {"r23", {}, 0xb8}, {"r24", {}, 0xc0}, {"r25", {}, 0xc8},
+    {"r26", {}, 0xd0}, {"r27", {}, 0xd8}, {"r28", {}, 0xe0}, {"r29", {}, 0xe8}, {"r30", {}, 0xf0}, {"r31", {}, 0xf8},
+    {"lr", {}, 0x100}, {"cr", {}, 0x108}, {"xer", {}, 0x110}, {"ctr", {}, 0x118}, {"pc", {}, 0x120},
+    {"msr", {}, 0x128},
+};
+inline constexpr SavedFrame freebsd_trapframes[] = {{"freebsd", {}, "trapframe", freebsd_trapframe}};
+inline constexpr TrapEntry freebsd_entries[] = {
+    {.name = "fork_trampoline", .outermost = true},
+    {.name = "trapexit", .offset = 48}, {.name = "trapagain", .offset = 48}, {.name = "asttrapexit", .offset = 48}, {.name = "dbtrap", .offset = 48},
+};
+inline constexpr FreebsdTraps freebsd_traps{.entries = freebsd_entries, .frames = freebsd_trapframes,
+                                            .user_register = "msr", .user_mask = 0x4000, .pc_column = 67};  // MSR[PR]
 
 inline constexpr SavedRegister pt_regs[] = {
     {"pc", "nip"}, {"lr", "link"}, {"ctr", "ctr"},

@@ -89,9 +89,35 @@ constexpr CpuNote notes[] = {
 constexpr SavedRegister linux_frame[] = {
     {"r15", "r15"}, {"r14", "r14"}, {"r13", "r13"}, {"r12", "r12"}, {"rbx", "bx"}, {"rbp", "bp"}, {"rip", "ret_addr"},
 };
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/amd64/include/pcb.h).
+constexpr SavedRegister freebsd_pcb[] = {
+    {"r15", {}, 0x00}, {"r14", {}, 0x08}, {"r13", {}, 0x10}, {"r12", {}, 0x18},
+    {"rbp", {}, 0x20}, {"rsp", {}, 0x28}, {"rbx", {}, 0x30}, {"rip", {}, 0x38},
+};
 constexpr SavedFrame frames[] = {
     {"linux", "thread.sp", "inactive_task_frame", linux_frame, true},
+    {"freebsd", "td_pcb", "pcb", freebsd_pcb},
 };
+
+// FreeBSD's entry code pushes struct trapframe (sys/x86/include/frame.h) and calls C with the stack pointer on it
+// (sys/amd64/amd64/exception.S, apic_vector.S).
+constexpr SavedRegister freebsd_trapframe[] = {
+    {"rdi", {}, 0x00}, {"rsi", {}, 0x08}, {"rdx", {}, 0x10}, {"rcx", {}, 0x18}, {"r8", {}, 0x20},  {"r9", {}, 0x28},
+    {"rax", {}, 0x30}, {"rbx", {}, 0x38}, {"rbp", {}, 0x40}, {"r10", {}, 0x48}, {"r11", {}, 0x50}, {"r12", {}, 0x58},
+    {"r13", {}, 0x60}, {"r14", {}, 0x68}, {"r15", {}, 0x70}, {"rip", {}, 0x98}, {"cs", {}, 0xa0},  {"eflags", {}, 0xa8},
+    {"rsp", {}, 0xb0}, {"ss", {}, 0xb8},
+};
+constexpr SavedFrame freebsd_trapframes[] = {{"freebsd", {}, "trapframe", freebsd_trapframe}};
+constexpr TrapEntry freebsd_entries[] = {
+    {.name = "fork_trampoline", .outermost = true},
+    {.name = "fast_syscall_common", .call = true},
+    {.name = "Xfast_syscall", .call = true},
+    {.name = "Xfast_syscall_pti", .call = true},
+    {.name = "Xint0x80_syscall", .call = true},
+    {.name = "calltrap"}, {.name = "nmi_calltrap"}, {.name = "mchk_calltrap"}, {.name = "doreti"}, {.name = "doreti_ast"},
+    {.name = "X", .prefix = true},  // Xtimerint and the others of the interrupt table
+};
+constexpr FreebsdTraps freebsd_traps{freebsd_entries, freebsd_trapframes};
 
 constexpr std::string_view machines[] = {"x86_64", "amd64"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
@@ -158,6 +184,7 @@ constexpr Arch x86_64{
     .frames = frames,
     .level_names = level_names,
     .linux_layout = &linux_layout,
+    .freebsd_traps = &freebsd_traps,
 };
 
 }  // namespace kvm::arch

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "engine/bare.h"
+#include "engine/integers.h"
 #include "engine/symbols/btf.h"
 #include "engine/symbols/debug_files.h"
 #include "engine/symbols/elf_file.h"
@@ -26,6 +27,7 @@ struct Kernel::State {
   std::unique_ptr<OsModel> os;
   std::vector<Cpu> cpus;
   std::string vmlinux, os_missing;
+  std::string_view system, file_word;
   DebugFileQuery query;
   bool debug_files = true;
   std::optional<DebugFiles> files;
@@ -51,9 +53,15 @@ void sort_tasks(std::vector<Task>& tasks) {
 
 // Some writers name no machine they do not know themselves (QEMU's kdump files of Arm): the vmlinux then does.
 void take_arch(const ElfFile& vmlinux, Dump& dump) {
-  if (dump.arch) return;
   dump.arch = arch::find_elf(vmlinux.machine(), vmlinux.is_64() ? 8 : 4, vmlinux.order());
   if (dump.arch) std::erase_if(dump.remarks, [](const std::string& remark) { return remark.starts_with("processor: "); });
+}
+
+// Where a module's sections are the file's business.
+void complete_modules(std::vector<Module>& modules, const DebugFiles* files) {
+  for (Module& module : modules)
+    if (const std::string path = files && module.placing == Module::Placing::from_file ? files->module(module.name, module.build_id) : ""; !path.empty())
+      module.sections = place_sections(path, module.base);
 }
 
 Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& dump) {
@@ -69,8 +77,9 @@ Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& du
   return fail(Errc::unsupported, options.dump + ": the dump's machine is not one Inquest knows, or not said in the file (--arch says it)" + why);
 }
 
-Result<ElfFile> open_vmlinux(const std::string& path, const std::string& build_id) {
+Result<ElfFile> open_vmlinux(const std::string& path, const std::string& build_id, const arch::Arch& arch) {
   ElfFile file = TRY(ElfFile::open(path));
+  if (file.machine() != arch.elf_machine) return fail(Errc::bad_data, path + ": is for another processor than the dump's, " + std::string(arch.name));
   if (const std::string own = file.build_id(); !build_id.empty() && own != build_id)
     return fail(Errc::bad_data, path + ": is of another build: its build id is " + (own.empty() ? "missing" : own) +
                                     ", the crashed kernel's is " + build_id);
@@ -84,11 +93,43 @@ void add_tree_of(const std::string& vmlinux, DebugFileQuery& query) {
   if (!vmlinux.empty() && folder.filename() == "boot") query.symbol_dirs.push_back(folder.parent_path().string());
 }
 
-std::string missing_vmlinux(const KernelMap& map, const std::vector<std::string>& rejected) {
-  std::string text = "no vmlinux with debug information found for kernel " + (map.release.empty() ? "(unknown release)" : map.release);
+// Why the file cannot be of the kernel in memory; empty when nothing speaks against it.  A kernel's own build id is part of its image.
+std::string contradiction(const ElfFile& file, const AddressSpace& space, std::uint64_t slide) {
+  const ElfSection* note = file.section(".note.gnu.build-id");
+  if (!note || !(note->flags & elf::shf_alloc) || note->addr == 0) return {};
+  constexpr std::size_t header = 16;  // sizes of name and description, type, "GNU"
+  const Bytes own = file.contents(*note);
+  std::vector<std::uint8_t> memory(own.size());
+  if (own.size() <= header || space.read(VirtAddr{note->addr + slide}, memory).value_or(0) != memory.size()) return {};
+  const bool is_note = std::equal(own.begin(), own.begin() + header, memory.begin());
+  if (!is_note || std::ranges::equal(own, memory)) return {};  // what is no note may be anything, also a page that was not dumped
+  return file.file().path() + ": is of another build: its build id is " + hex_digits(own.subspan(header)) +
+         ", the crashed kernel's is " + hex_digits(Bytes(memory).subspan(header));
+}
+
+// The file with the debug information of one that has none itself: .gnu_debuglink names it (gdb manual, "Separate Debug Files").
+std::string debug_companion(const ElfFile& file, const DebugFileQuery& query) {
+  const ElfSection* link = file.section(".gnu_debuglink");
+  if (!link || file.section(".debug_info")) return {};
+  const Bytes contents = file.contents(*link);
+  const std::string name(contents.begin(), std::ranges::find(contents, std::uint8_t{0}));
+  if (name.empty() || name.find('/') != name.npos) return {};
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const fs::path folder = fs::weakly_canonical(file.file().path(), ignored).parent_path();
+  std::vector<fs::path> places{folder / name, folder / ".debug" / name, fs::path("/usr/lib/debug") / folder.relative_path() / name};
+  for (const std::string& dir : query.symbol_dirs) places.push_back(fs::path(dir) / name);
+  for (const fs::path& place : places)
+    if (auto companion = fs::is_regular_file(place, ignored) ? ElfFile::open(place.string()) : fail(Errc::not_found))
+      if (companion->build_id() == file.build_id() && companion->machine() == file.machine() && companion->section(".debug_info")) return place.string();
+  return {};
+}
+
+std::string missing_vmlinux(const KernelMap& map, const OsKind& kind, const std::vector<std::string>& rejected) {
+  std::string text = "no " + std::string(kind.file_word) + " with debug information found for kernel " + (map.release.empty() ? "(unknown release)" : map.release);
   if (!map.build_id.empty()) text += ", build id " + map.build_id;
   for (const std::string& other : rejected) text += "; " + other + " is of another build";
-  return text + "; name it after the dump, or give --symbols DIR, or set DEBUGINFOD_URLS";
+  return text + "; name it after the dump, or give --symbols DIR" + (map.build_id.empty() ? "" : ", or set DEBUGINFOD_URLS");
 }
 
 // Types, best first: BTF in the vmlinux, BTF in the dump's own memory, DWARF.
@@ -107,7 +148,7 @@ std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, 
 struct Knowledge {
   std::unique_ptr<Symbols> symbols;
   std::unique_ptr<Types> types;
-  std::string missing;
+  std::string missing, remark;
 };
 
 Result<Knowledge> from_vmlinux(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& empty,
@@ -116,7 +157,8 @@ Result<Knowledge> from_vmlinux(const ElfFile& file, const std::string& path, con
   known.symbols = TRY(open_elf_symbols(file, map.slide));
   if (!structures) return known;
   known.types = find_types(file, path, providers, {empty.arch, empty.space, *known.symbols, empty.types}, kind);
-  if (!known.types) known.missing = path + ": has neither BTF nor DWARF, so kernel structures cannot be read";
+  if (!known.types && kind.needs_types) known.missing = path + ": has neither BTF nor DWARF, so kernel structures cannot be read";
+  else if (!known.types) known.remark = path + ": has no debug information, so only what the kernel exports for debuggers is known of its structures";
   return known;
 }
 
@@ -173,18 +215,20 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
 
   const arch::Arch* forced = options.arch.empty() ? nullptr : arch::find(options.arch);
   s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts, options.key}));
-  if (!options.vmlinux.empty()) {
-    s.image = TRY(open_vmlinux(options.vmlinux, {}));
-    take_arch(*s.image, s.dump);
-  }
+  if (!s.dump.arch && !options.vmlinux.empty()) take_arch(TRY(ElfFile::open(options.vmlinux)), s.dump);
   s.arch = TRY(choose_arch(options, s.dump));
   s.remarks = s.dump.remarks;
 
   // A vmlinux that the user named helps to find the kernel in memory.
   std::unique_ptr<Symbols> linked;
   if (!options.vmlinux.empty()) {
-    linked = TRY(open_elf_symbols(*s.image, 0));
+    s.image = TRY(open_vmlinux(options.vmlinux, {}, *s.arch));
     s.vmlinux = options.vmlinux;
+    if (const std::string companion = debug_companion(*s.image, s.query); !companion.empty()) {
+      s.image = TRY(open_vmlinux(companion, {}, *s.arch));
+      s.vmlinux = companion;
+    }
+    linked = TRY(open_elf_symbols(*s.image, 0));
   }
   const OsKind* kind = nullptr;
   for (const OsKind* row : os_kinds()) {
@@ -193,12 +237,27 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   }
   if (!kind && !options.os.empty()) return fail(Errc::bad_request, "unknown operating system '" + options.os + "'");
   if (!kind) return fail(Errc::unsupported, options.dump + ": no operating system that Inquest knows runs on " + std::string(s.arch->name));
+  s.system = kind->title;
+  s.file_word = kind->file_word;
+  s.query.places = kind->places;
+  if (std::error_code ignored; !s.path.empty()) s.query.dump_folder = std::filesystem::weakly_canonical(s.path, ignored).parent_path().string();
   OsInput input{s.dump, *s.arch, linked.get(), options.slide, options.phys_base};
   auto map = kind->map(input);
+  // A file that names no system, without a kernel of the likeliest one.
+  for (const OsKind* row : os_kinds())
+    if (!map && row != kind && options.os.empty() && options.vmlinux.empty() && s.dump.system.empty())
+      if (auto other = row->map(input)) {
+        map = std::move(other);
+        kind = row;
+        s.system = kind->title;
+        s.file_word = kind->file_word;
+        s.query.places = kind->places;
+      }
+  std::string unmapped;
   if (map) s.map = std::move(*map);
-  else s.remarks.push_back("virtual addresses cannot be translated: " + to_string(map.error()));
+  else unmapped = "virtual addresses cannot be translated: " + to_string(map.error());
   const std::string build_id = s.map.build_id;
-  if (s.image && map && !options.vmlinux.empty()) TRY(open_vmlinux(options.vmlinux, build_id));
+  if (s.image && map && !options.vmlinux.empty()) TRY(open_vmlinux(s.vmlinux, build_id, *s.arch));
 
   std::vector<std::string> rejected;
   s.query.release = s.map.release.empty() ? s.dump.release : s.map.release;
@@ -207,17 +266,32 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
     s.vmlinux = DebugFiles(s.query).vmlinux(rejected);
     if (s.vmlinux.empty() && !build_id.empty() && options.providers.fetch_debug_file)
       s.vmlinux = options.providers.fetch_debug_file(build_id, options.progress).value_or("");
-    if (!s.vmlinux.empty()) s.image = TRY(open_vmlinux(s.vmlinux, build_id));
+    if (!s.vmlinux.empty()) s.image = TRY(open_vmlinux(s.vmlinux, build_id, *s.arch));
+    if (const std::string companion = s.image ? debug_companion(*s.image, s.query) : ""; !companion.empty()) {
+      s.image = TRY(open_vmlinux(companion, build_id, *s.arch));
+      s.vmlinux = companion;
+    }
     if (s.image && (!map || s.map.needs_symbols)) {
       linked = TRY(open_elf_symbols(*s.image, 0));
       input.symbols = linked.get();
-      if (auto again = kind->map(input)) s.map = std::move(*again);
+      if (auto again = kind->map(input)) {
+        s.map = std::move(*again);
+        unmapped.clear();
+      }
     }
   }
+  if (!unmapped.empty()) s.remarks.push_back(std::move(unmapped));
+  s.space.emplace(*s.dump.memory, s.map.mappings);
+  if (const std::string why = s.image && s.map.build_id.empty() ? contradiction(*s.image, *s.space, s.map.slide) : ""; !why.empty()) {
+    if (!options.vmlinux.empty()) return fail(Errc::bad_data, why);
+    s.remarks.push_back(why);
+    s.image.reset();
+    s.vmlinux.clear();
+  }
   add_tree_of(s.vmlinux, s.query);
+  if (kind->places && !s.vmlinux.empty()) s.query.kernel_folder = std::filesystem::path(s.vmlinux).parent_path().string();
   if (s.map.build_id.empty() && s.image) s.map.build_id = s.image->build_id();
 
-  s.space.emplace(*s.dump.memory, s.map.mappings);
   const auto no_names = no_symbols();
   const auto no_structures = no_types();
   const KernelView empty{*s.arch, *s.space, *no_names, *no_structures};
@@ -226,8 +300,9 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   s.symbols = std::move(known.symbols);
   s.types = std::move(known.types);
   s.os_missing = std::move(known.missing);
+  if (!known.remark.empty()) s.remarks.push_back(std::move(known.remark));
   if (!s.image && options.debug_files) {
-    const std::string why = missing_vmlinux(s.map, rejected);
+    const std::string why = missing_vmlinux(s.map, *kind, rejected);
     if (s.os_missing.empty()) s.remarks.push_back(why + "; symbols and types are the kernel's own, from the dump: there are no source lines, arguments and local variables");
     else s.os_missing = why + "; " + s.os_missing;
   }
@@ -244,6 +319,8 @@ Result<Kernel> Kernel::from_parts(KernelParts parts) {
   state->symbols = std::move(parts.symbols);
   state->types = std::move(parts.types);
   state->vmlinux = std::move(parts.vmlinux);
+  state->system = parts.system;
+  state->file_word = parts.file_word;
   state->query.symbol_dirs = std::move(parts.symbol_dirs);
   state->remarks = std::move(parts.remarks);
   state->providers = parts.providers;
@@ -260,6 +337,8 @@ const Types& Kernel::types() const { return *state_->types; }
 const OsModel& Kernel::os() const { return *state_->os; }
 const KernelView& Kernel::view() const { return *state_->view; }
 const std::string& Kernel::vmlinux() const { return state_->vmlinux; }
+std::string_view Kernel::system() const { return state_->system; }
+std::string_view Kernel::file_word() const { return state_->file_word; }
 const std::string& Kernel::build_id() const { return state_->map.build_id; }
 const std::string& Kernel::os_missing() const { return state_->os_missing; }
 const std::vector<Cpu>& Kernel::cpus() const { return state_->cpus; }
@@ -284,6 +363,7 @@ const Result<std::vector<Module>>& Kernel::modules() const {
   std::call_once(state_->modules_once, [this] {
     std::vector<std::string> remarks;
     state_->modules = state_->os->modules(remarks);
+    if (state_->modules) complete_modules(*state_->modules, state_->files ? &*state_->files : nullptr);
     std::scoped_lock hold(state_->lock);
     state_->remarks.insert(state_->remarks.end(), remarks.begin(), remarks.end());
   });

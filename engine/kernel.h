@@ -51,6 +51,7 @@ struct KernelParts {
   std::vector<std::string> symbol_dirs;
   std::vector<std::string> remarks;
   Providers providers;
+  std::string_view system = "Linux", file_word = "vmlinux";  // as in OsKind
 };
 
 class Kernel {
@@ -70,6 +71,8 @@ class Kernel {
   const OsModel& os() const;
   const KernelView& view() const;
   const std::string& vmlinux() const;  // path of the debug file in use; empty: none
+  std::string_view system() const;     // for people: "Linux"
+  std::string_view file_word() const;  // what people call the debug file: "vmlinux"
   const std::string& build_id() const;  // of the crashed kernel, hex; empty: not known
   std::vector<std::string> remarks() const;         // what is missing and what that costs, one line each
   // Why there is no OS model ("no vmlinux with build id ...", and what to do); empty when there is one.  Without it

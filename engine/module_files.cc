@@ -33,6 +33,29 @@ bool same_area(const Module& module, VirtAddr a, VirtAddr b) {
 
 }  // namespace
 
+// FreeBSD's linker (link_elf_load_file() in sys/kern/link_elf_obj.c) and its boot loader (stand/common/load_elf_obj.c) place what has
+// contents or reserves memory, in the order of the section table.
+std::vector<ModuleSection> place_sections(const std::string& path, VirtAddr base) {
+  constexpr std::uint32_t progbits = 1, nobits = 8, init_array = 14, fini_array = 15, x86_64_unwind = 0x7000'0001;
+  std::vector<ModuleSection> sections;
+  const auto file = ElfFile::open(path);
+  if (!file) return sections;
+  std::uint64_t next = base.raw;
+  for (const ElfSection& section : file->sections()) {
+    if (!(section.flags & elf::shf_alloc) || section.size == 0) continue;
+    if (file->type() != elf::et_rel) {
+      sections.push_back({section.name, base + section.addr});
+      continue;
+    }
+    const std::uint32_t type = section.type;
+    if (type != progbits && type != nobits && type != init_array && type != fini_array && type != x86_64_unwind) continue;
+    if (section.align > 1 && (section.align & (section.align - 1)) == 0) next = (next + section.align - 1) & ~(section.align - 1);
+    sections.push_back({section.name, {next}});
+    next += section.size;
+  }
+  return sections;
+}
+
 ModuleFiles::ModuleFiles(const std::vector<Module>& modules, const DebugFiles* files, const OsModel& os, OpenModuleLines open_lines)
     : modules_(modules), files_(files), os_(os), open_lines_(open_lines) {
   for (std::size_t i = 0; i < modules.size(); ++i) entries_.push_back(std::make_unique<Entry>());

@@ -21,6 +21,10 @@ struct ModuleSymbol {
   std::string_view module;
 };
 
+// Where a module's sections lie, when the kernel does not list them: one behind the other from `base` for a relocatable file, else
+// where they are linked, counted from there.
+std::vector<ModuleSection> place_sections(const std::string& path, VirtAddr base);
+
 class ModuleFiles {
  public:
   // `modules`, `files` and `os` outlive this.  `files` and `open_lines` may be null.

@@ -19,7 +19,8 @@ struct Task {
   std::uint64_t pid = 0, tid = 0;  // pid is the process (thread group), tid the thread
   std::optional<std::uint64_t> ppid = 0;  // none when the parent cannot be read
   std::string comm;
-  char state = '?';                // as ps(1): R S D T t X Z P I
+  std::string thread_name;         // the thread's own, where threads have names beside their process's; empty: none
+  char state = '?';                // as ps(1): R S D T t X Z P I, of FreeBSD also L (waits for a lock) and W (for an interrupt)
   std::optional<unsigned> cpu;     // where it runs or last ran
   bool on_cpu = false;             // running when the machine died: its registers are the CPU's
   bool idle = false;               // a per-CPU idle task (pid 0)
@@ -27,6 +28,10 @@ struct Task {
   bool crashed = false;            // the task that panicked
   std::uint32_t uid = 0;
   VirtAddr handle;                 // of task_struct, struct thread ...
+  VirtAddr process;                // of struct proc; 0: there is no other record
+
+  // "pagedaemon/laundry: dom0": as debuggers of such systems show it.
+  std::string shown_name() const { return thread_name.empty() || thread_name == comm ? comm : comm + "/" + thread_name; }
 };
 
 struct ModuleSection {
@@ -39,11 +44,14 @@ struct ModuleArea {
   bool code = false, writable = false;
 };
 struct Module {
+  enum class Placing : std::uint8_t { listed, from_file };
   std::string name;
+  std::string path;                // where it was loaded from, in the crashed machine; empty: not known
   VirtAddr base;                   // of its text
   std::uint64_t size = 0;          // all its memory, in bytes
   std::vector<ModuleArea> areas;   // that memory; empty: one piece from `base`
   std::vector<ModuleSection> sections;
+  Placing placing = Placing::listed;  // from_file: the kernel keeps no list of sections; they follow from `base` and the module's file
   std::string build_id;            // hex; empty: not known
   VirtAddr handle;                 // of struct module, linker_file ...
 
@@ -62,7 +70,7 @@ struct Cpu {
 };
 
 struct LogLine {
-  std::uint64_t nanoseconds = 0;
+  std::optional<std::uint64_t> nanoseconds = 0;  // since the system started; none: the log does not say
   unsigned level = 0;              // syslog priority, 0 to 7
   std::string text;
 };
@@ -115,6 +123,10 @@ struct KernelMap {
 
 struct OsKind {
   std::string_view name;
+  std::string_view title;          // for people: "Linux"
+  std::string_view file_word;      // what people call the kernel's file: "vmlinux"
+  const DebugPlaces* places = nullptr;  // null: Linux's
+  bool needs_types = true;         // without debug information there is no model
   bool (*probe)(const OsInput&) = nullptr;
   Result<KernelMap> (*map)(const OsInput&) = nullptr;
   // What the kernel keeps of its own symbols and types in memory, for when there is no file of it.  Null: nothing.

@@ -63,6 +63,13 @@ struct UserSign {
   std::uint64_t bits = 0;   // set in it; 0: addresses tell
 };
 
+// A processor that saves its stack pointer only when an interrupt switched stacks: where the word at `test` from the cfa has a bit of
+// `mask`.  Otherwise the interrupted code's stack pointer is the address at which it would be saved.
+struct StackSwitch {
+  std::int64_t test = 0;
+  std::uint8_t mask = 0;
+};
+
 // The kernel image, or a module.
 struct Piece {
   std::string name;            // of the module; empty: the kernel image
@@ -75,6 +82,8 @@ struct Piece {
 struct Pieces {
   std::vector<Piece> pieces;           // the kernel image first
   std::vector<SavedAt> interrupt_frame, interrupt_partial;
+  std::optional<std::uint8_t> pc_column;   // DWARF number that stands for the pc where it has none
+  std::optional<StackSwitch> stack_switch;  // of the interrupt frame; none: all of it is always saved
   UserSign user_sign;
   bool unwind_whole = true;            // nothing of the unwind tables is missing
   std::vector<PieceVariable> variables;  // whose type is known but not said by the BTF; it may not have that type at all

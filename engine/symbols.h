@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ class Symbols {
   virtual std::optional<Symbol> find(std::string_view name) const = 0;
   // The symbol that contains the address, or the nearest before it in the same section.
   virtual std::optional<Symbol> at(VirtAddr address) const = 0;
+  // All of them, in no order.
+  virtual std::vector<Symbol> all() const { return {}; }
+  // What the symbols' file itself has at a run-time address: at most `size` bytes, empty where it has none.  Memory is the authority.
+  virtual Bytes contents(VirtAddr, std::size_t) const { return {}; }
 };
 
 // A member of a record, found by path ("thread.sp", "se.on_rq"); anonymous members are looked through.
@@ -49,6 +54,13 @@ class Types {
   virtual Result<std::uint64_t> size_of(std::string_view type) const = 0;
   // The value of an enumerator, in any enumeration.
   virtual std::optional<std::int64_t> enumerator(std::string_view name) const = 0;
+};
+
+// Where a system's debug files lie (engine/symbols/debug_files.h).  '@' stands for the release, '#' for a build id as a path.
+struct DebugPlaces {
+  std::span<const std::string_view> in_folder, in_system;  // the kernel's file: in a folder that the user named, in the whole system
+  std::span<const std::string_view> modules;               // folders of modules, in either
+  std::span<const std::string_view> beside_dump = {};      // the kernel's file, beside the dump
 };
 
 struct SourceLine {

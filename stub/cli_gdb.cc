@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "stub/cli_debugger.h"
+#include "stub/documents.h"
 
 namespace kvm::cli {
 namespace {
@@ -35,6 +36,9 @@ std::vector<std::string> command_line(const std::string& gdb, const DebuggerRequ
   std::string server = shell_word(own_path()) + " serve --stdio --threads=" + request.threads;
   for (const std::string& argument : arguments_of(request.opening, kernel)) server += " " + shell_word(argument);
   std::vector<std::string> words{gdb, "-q", "-iex", "set index-cache enabled on", "-iex", "set remotetimeout 60"};
+  // A file's own word for its system goes before ours, and gdb-multiarch does not know every system.
+  if (!kernel.vmlinux().empty() && rsp::has_foreign_system(kernel.vmlinux()))
+    words.insert(words.end(), {"-iex", fmt::format("set osabi {}", kernel.arch().gdb_osabi)});
   if (!kernel.vmlinux().empty()) words.push_back(kernel.vmlinux());
   // Per-CPU symbols of kernels before 6.15 are offsets, which gdb slides with a vmlinux's others: $slide is there to take off.
   const std::uint64_t slide = kernel.vmlinux().empty() ? 0 : kernel.map().slide;

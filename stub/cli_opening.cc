@@ -36,8 +36,8 @@ void add_opening(CLI::App& command, Opening& opening, bool vmlinux_position) {
     if constexpr (!std::is_same_v<decltype(value), std::string&>) option->take_all()->allow_extra_args(false)->expected(1);
   };
   if (vmlinux_position)
-    command.add_option("VMLINUX", opening.vmlinux, "The kernel's debug file; found by build id when not given")->type_name("");
-  else add("--vmlinux", opening.vmlinux, "FILE", "The kernel's debug file");
+    command.add_option("VMLINUX", opening.vmlinux, "The kernel's file (vmlinux, FreeBSD's kernel or kernel.debug); found when not given")->type_name("");
+  else add("--vmlinux,--kernel", opening.vmlinux, "FILE", "The kernel's file: vmlinux, FreeBSD's kernel or kernel.debug");
   add("--symbols", opening.symbol_dirs, "DIR", "Folder with debug files; may be repeated");
   command.add_flag("--no-vmlinux", opening.no_vmlinux, "Use no debug files, only what the kernel in the dump tells of itself")
       ->group(group)->excludes(vmlinux_position ? "VMLINUX" : "--vmlinux")->excludes("--symbols");
@@ -100,7 +100,7 @@ rsp::ThreadChoice threads_of(std::string_view choice) {
 
 std::string headline(const Kernel& kernel) {
   const std::string panic = kernel.os().panic_message();
-  return rsp::printable(fmt::format("Linux {}{}{}", kernel.os().release(), panic.empty() ? "" : ": ", panic));
+  return rsp::printable(fmt::format("{} {}{}{}", kernel.system(), kernel.os().release(), panic.empty() ? "" : ": ", panic));
 }
 
 }  // namespace kvm::cli

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "stub/cli.h"
+#include "stub/documents.h"
 #include "stub/server.h"
 
 namespace kvm::cli {
@@ -54,7 +55,8 @@ int run(Request& request) {
   if (request.server.stdio) settings.client_folder = folder_of_gdb();
   const rsp::Shared shared(*kernel, settings);
   request.server.on_listening = [&](const std::string& where) {
-    fmt::print(stderr, "inquest: serving {}; in gdb: target remote {}\n", request.opening.dump, where);
+    const bool foreign = !kernel->vmlinux().empty() && rsp::has_foreign_system(kernel->vmlinux());
+    fmt::print(stderr, "inquest: serving {}; in gdb: {}target remote {}\n", request.opening.dump, foreign ? "set osabi none, then " : "", where);
   };
   auto status = rsp::serve(shared, request.server);
   return status ? *status : complain(status.error());

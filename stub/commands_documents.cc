@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <set>
 #include <utility>
 
 #include "engine/integers.h"
@@ -44,7 +45,10 @@ std::string library_xml(Shared::State& shared, const Module& module, const std::
   Nowhere nowhere(shared.kernel.arch());
   const auto file = ElfFile::open(path);
   if (!file || module.sections.empty()) return {};
-  std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.module_file_offered(path)));
+  std::string xml = fmt::format("<library name=\"{}\">", xml_text(shared.file_offered(path)));
+  // A linked file moves as a whole; gdb adds what we say to where its sections are linked.
+  if (const auto segment = file->type() == elf::et_rel ? std::nullopt : first_segment(file->file()))
+    return xml + fmt::format("<segment address=\"{:#x}\"/></library>\n", module.base.raw + *segment);
   for (const ElfSection& section : file->sections()) {
     if (!(section.flags & elf_section_allocated)) continue;
     const auto placed = std::ranges::find(module.sections, section.name, &ModuleSection::name);
@@ -74,8 +78,10 @@ std::string process_rows(Shared::State& shared) {
   std::string xml;
   const auto& tasks = shared.kernel.tasks();
   if (!tasks) return xml;
+  std::set<std::uint64_t> seen;
   for (const Task& task : *tasks) {
-    if (task.pid != task.tid || task.idle) continue;
+    // A process is its leader, or where threads have numbers of their own the first of them.
+    if (task.process.raw ? !seen.insert(task.pid).second : task.pid != task.tid || task.idle) continue;
     xml += item({{"pid", std::to_string(task.pid)}, {"user", std::to_string(task.uid)}, {"command", task.comm},
                  {"cores", task.cpu ? std::to_string(*task.cpu) : ""}});
   }
@@ -86,7 +92,7 @@ std::string thread_rows(Shared::State& shared) {
   std::string xml;
   for (const Thread& thread : shared.threads) {
     if (!thread.task) continue;
-    xml += item({{"pid", std::to_string(thread.task->pid)}, {"command", thread.task->comm}, {"tid", std::to_string(thread.task->tid)},
+    xml += item({{"pid", std::to_string(thread.task->pid)}, {"command", thread.task->shown_name()}, {"tid", std::to_string(thread.task->tid)},
                  {"core", thread.task->cpu ? std::to_string(*thread.task->cpu) : ""}, {"state", state_of(thread)}});
   }
   return xml;

@@ -49,6 +49,9 @@ std::optional<std::array<std::uint64_t, 3>> three_numbers(std::string_view args)
   return numbers;
 }
 
+// EI_OSABI of the ELF header.
+constexpr std::uint64_t os_abi_at = 7;
+
 void clear_addresses(File& file) {
   const auto elf = ElfFile::open(file.path());
   if (!elf) return;
@@ -70,6 +73,14 @@ bool has_own_addresses(const std::string& path) {
   constexpr std::uint16_t relocatable = 1;  // ET_REL
   const auto elf = ElfFile::open(path);
   return elf && elf->type() == relocatable && std::ranges::any_of(elf->sections(), [](const ElfSection& s) { return s.addr != 0; });
+}
+
+// gdb takes the system from the file before it takes it from the target's description.  One that it was not built for leaves it
+// without the registers of the processor; the general ABI, 0, leaves the choice to the description.
+bool has_foreign_system(const std::string& path) {
+  const auto elf = ElfFile::open(path);
+  const Bytes abi = elf ? elf->file().view(os_abi_at, 1) : Bytes();
+  return !abi.empty() && abi[0] != 0;
 }
 
 std::string Shared::State::vmlinux() const { return kernel.vmlinux().empty() ? "" : absolute(kernel.vmlinux()); }
@@ -105,14 +116,14 @@ std::string Shared::State::offered_made(std::string_view name) {
 }
 
 std::string Shared::State::kernel_file() {
-  if (!kernel.vmlinux().empty()) return offered(vmlinux(), true);
+  if (!kernel.vmlinux().empty()) return file_offered(vmlinux());
   return has_kernel_file() ? offered_made(image_name) : "";
 }
 
 std::string Shared::State::unwind_file() { return kernel.vmlinux().empty() || !settings.unwind ? "" : offered_made(unwind_name); }
 
-std::string Shared::State::module_file_offered(const std::string& path) {
-  if (!has_own_addresses(path)) return offered(path, true);
+std::string Shared::State::file_offered(const std::string& path) {
+  if (!has_own_addresses(path) && !has_foreign_system(path)) return offered(path, true);
   if (settings.client_folder.empty()) return path;
   const Opened& changed = open(path);
   return changed.path.empty() ? path : offered(changed.path, true);
@@ -125,8 +136,11 @@ Shared::State::Opened Shared::State::open_listed(const std::string& name) {
   }
   auto file = File::open(name);
   if (!file) return {};
-  if (name == vmlinux() || !has_own_addresses(name)) return {std::move(*file), {}};
-  clear_addresses(*file);
+  const bool addresses = name != vmlinux() && has_own_addresses(name), system = has_foreign_system(name);
+  if (!addresses && !system) return {std::move(*file), {}};
+  if (addresses) clear_addresses(*file);
+  const std::uint8_t general = 0;
+  if (system) (void)file->overlay(os_abi_at, Bytes(&general, 1));
   const auto elf = ElfFile::open(name);
   const std::string id = elf ? elf->build_id() : "";
   const bool wanted = settings.keep && !settings.client_folder.empty() && !id.empty();

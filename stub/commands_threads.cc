@@ -8,7 +8,7 @@
 namespace kvm::rsp {
 namespace {
 
-// Idle tasks all have tid 0, and a damaged list may hold any tid, even twice.  Such threads get ids above Linux's
+// Linux's idle tasks all have tid 0, and a damaged list may hold any tid, even twice.  Such threads get ids above Linux's
 // largest (PID_MAX_LIMIT, 2^22).
 constexpr std::uint64_t first_idle_id = 0x40000000, first_spare_id = 0x50000000;
 constexpr std::size_t reply_reserve = 64;
@@ -29,6 +29,8 @@ std::string_view state_word(char state) {
     case 'X': return "dead";
     case 'P': return "parked";
     case 'I': return "idle";
+    case 'L': return "waiting for a lock";
+    case 'W': return "waiting for an interrupt";
     default: return "unknown state";
   }
 }
@@ -55,7 +57,7 @@ ThreadTable::ThreadTable(const Kernel& kernel, ThreadChoice choice) {
 
 void ThreadTable::add(const Task& task) {
   std::uint64_t id = task.tid;
-  if (task.idle || id == 0) id = first_idle_id + task.cpu.value_or(0);
+  if (id == 0) id = first_idle_id + task.cpu.value_or(0);
   else if (id >= first_idle_id) id = first_spare_id;
   if (by_id_.contains(id)) {
     id = first_spare_id + threads_.size();
@@ -70,7 +72,7 @@ std::optional<std::size_t> ThreadTable::find(std::uint64_t id) const {
   return found == by_id_.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::string name_of(const Thread& thread) { return thread.task ? thread.task->comm : "kernel"; }
+std::string name_of(const Thread& thread) { return thread.task ? thread.task->shown_name() : "kernel"; }
 
 std::string state_of(const Thread& thread) {
   if (!thread.task) return "no tasks found";

@@ -11,6 +11,9 @@ std::string libraries_xml(Shared::State& shared);
 // True for a module's file whose sections have addresses that gdb must not see.
 bool has_own_addresses(const std::string& path);
 
+// True for a file that names a system of its own, which gdb would believe.
+bool has_foreign_system(const std::string& path);
+
 // Link address of the first loadable segment of an ELF file; none when it has no segments.
 std::optional<std::uint64_t> first_segment(const File& file);
 

@@ -103,6 +103,15 @@ bool is_copy(const fs::path& path, const ElfFile& elf) {
   return fs::file_size(path, error) == elf.file().size() && !error;
 }
 
+// What lldb must not see: cold ranges, and EI_OSABI.  For files of FreeBSD lldb 19 looks for a kernel in the process's memory, and crashes
+// where the page with its ELF header is not in the dump (DynamicLoaderFreeBSDKernel::CheckForKernelImageAtAddress()).
+std::vector<Blank> blanks_of(const ElfFile& elf) {
+  constexpr std::uint64_t os_abi_at = 7;
+  std::vector<Blank> blanks = cold_ranges(elf);
+  if (const Bytes abi = elf.file().view(os_abi_at, 1); !abi.empty() && abi[0] != 0) blanks.push_back({os_abi_at, 1});
+  return blanks;
+}
+
 std::string usable(const std::string& path) { return file_for_lldb(path).value_or(path); }
 
 }  // namespace
@@ -111,7 +120,7 @@ Result<std::string> file_for_lldb(const std::string& path) {
   const ElfFile elf = TRY(ElfFile::open(path));
   const fs::path copy = place_of_copy(elf);
   if (is_copy(copy, elf)) return copy.string();
-  const std::vector<Blank> blanks = cold_ranges(elf);
+  const std::vector<Blank> blanks = blanks_of(elf);
   if (blanks.empty() || copy.empty()) return path;
   TRY(make_copy(elf, blanks, copy));
   return copy.string();
@@ -119,7 +128,7 @@ Result<std::string> file_for_lldb(const std::string& path) {
 
 bool prepared_for_lldb(const std::string& path) {
   const auto elf = ElfFile::open(path);
-  return !elf || is_copy(place_of_copy(*elf), *elf) || cold_ranges(*elf).empty();
+  return !elf || is_copy(place_of_copy(*elf), *elf) || blanks_of(*elf).empty();
 }
 
 LldbKernel kernel_for_lldb(const Kernel& kernel) {

@@ -107,7 +107,7 @@ Result<VirtAddr> parse_address(const Kernel& kernel, std::string_view text) {
   }
   const bool no_symbols = kernel.vmlinux().empty();
   return fail(Errc::not_found, fmt::format("'{}' is neither an address nor a known symbol{}", printable(text),
-                                           no_symbols ? " (there is no vmlinux to look in)" : ""));
+                                           no_symbols ? fmt::format(" (there is no {} to look in)", kernel.file_word()) : ""));
 }
 
 std::string describe(const Kernel& kernel, VirtAddr address) {

@@ -42,10 +42,16 @@ std::size_t online_cpus(const Kernel& kernel) {
   return static_cast<std::size_t>(std::ranges::count(kernel.cpus(), true, &Cpu::online));
 }
 
+// Of systems whose threads have names of their own.
+void add_thread_name(json::object& row, const Task& task) {
+  if (!task.thread_name.empty()) row["thread"] = utf8(task.thread_name);
+}
+
 json::value panic_task_json(const Kernel& kernel) {
   const Task* task = crashed_task(kernel);
   if (!task) return nullptr;
   json::object row{{"pid", task->pid}, {"tid", task->tid}, {"cpu", nullptr}, {"comm", utf8(task->comm)}, {"task", address_text(task->handle.raw)}};
+  add_thread_name(row, *task);
   if (task->cpu) row["cpu"] = *task->cpu;
   return row;
 }
@@ -53,7 +59,8 @@ json::value panic_task_json(const Kernel& kernel) {
 std::string panic_task_line(const Kernel& kernel) {
   const Task* task = crashed_task(kernel);
   if (!task) return "";
-  return fmt::format("{} (pid {}{})", printable(task->comm), task->tid, task->cpu ? fmt::format(", CPU {}", *task->cpu) : "");
+  const std::string thread = task->thread_name.empty() ? "" : fmt::format(", thread {}", task->tid);
+  return fmt::format("{} (pid {}{}{})", printable(task->shown_name()), thread.empty() ? task->tid : task->pid, thread, task->cpu ? fmt::format(", CPU {}", *task->cpu) : "");
 }
 
 template <class T>
@@ -71,7 +78,8 @@ Result<json::value> info_json(const Kernel& kernel, Words) {
       {"dump", text_or_null(kernel.path())},
       {"format", text_or_null(kernel.dump().format)},
       {"arch", json::value(kernel.arch().name)},
-      {"release", text_or_null(kernel.map().release)},
+      {"system", text_or_null(kernel.system())},
+      {"release", text_or_null(kernel.os().release())},
       {"build_id", text_or_null(kernel.build_id())},
       {"paging", text_or_null(kernel.map().mode)},
       {"slide", address_text(kernel.map().slide)},
@@ -96,9 +104,10 @@ Result<std::string> info_text(const Kernel& kernel, Words) {
   line("dump", kernel.path());
   line("format", kernel.dump().format);
   line("arch", kernel.arch().name);
-  line("release", kernel.map().release);
+  line("system", kernel.system());
+  line("release", kernel.os().release());
   line("build id", kernel.build_id());
-  line("vmlinux", kernel.vmlinux());
+  line(kernel.file_word(), kernel.vmlinux());
   line("paging", kernel.map().mode);
   line("slide", address_text(kernel.map().slide));
   line("phys base", address_text(kernel.map().phys_base));
@@ -117,7 +126,7 @@ Result<std::string> ps_text(const Kernel& kernel, Words) {
   Table table{{"PID", right}, {"TID", right}, {"PPID", right}, {"ST"}, {"CPU", right}, {"TASK"}, {"COMM"}};
   for (const Task& task : *tasks)
     table.row({std::to_string(task.pid), std::to_string(task.tid), number_or_none(task.ppid), printable({&task.state, 1}),
-               number_or_none(task.cpu), address_text(task.handle.raw), printable(task.comm)});
+               number_or_none(task.cpu), address_text(task.handle.raw), printable(task.shown_name())});
   return table.text();
 }
 
@@ -127,6 +136,7 @@ Result<json::value> ps_json(const Kernel& kernel, Words) {
   for (const Task& task : *tasks) {
     json::object row{{"pid", task.pid}, {"tid", task.tid}, {"ppid", task.ppid ? json::value(*task.ppid) : json::value()}, {"state", utf8({&task.state, 1})}, {"cpu", nullptr},
                      {"comm", utf8(task.comm)}, {"task", address_text(task.handle.raw)}};
+    add_thread_name(row, task);
     if (task.cpu) row["cpu"] = *task.cpu;
     rows.push_back(std::move(row));
   }
@@ -154,7 +164,7 @@ Result<std::string> log_text(const Kernel& kernel, Words) {
   constexpr std::uint64_t second = 1'000'000'000;
   std::string text;
   for (const LogLine& line : log) {
-    const std::string stamp = fmt::format("[{:5}.{:06}] ", line.nanoseconds / second, line.nanoseconds % second / 1000);
+    const std::string stamp = line.nanoseconds ? fmt::format("[{:5}.{:06}] ", *line.nanoseconds / second, *line.nanoseconds % second / 1000) : "";
     std::string_view rest = line.text;
     do {  // a record may hold several lines: each gets the stamp, as in dmesg
       const std::string_view first = rest.substr(0, rest.find('\n'));
@@ -170,7 +180,7 @@ Result<json::value> log_json(const Kernel& kernel, Words) {
   const auto log = TRY(kernel.os().log());
   json::array rows;
   for (const LogLine& line : log)
-    rows.push_back(json::object{{"nanoseconds", line.nanoseconds}, {"level", line.level}, {"text", utf8(line.text)}});
+    rows.push_back(json::object{{"nanoseconds", line.nanoseconds ? json::value(*line.nanoseconds) : json::value()}, {"level", line.level}, {"text", utf8(line.text)}});
   return rows;
 }
 

@@ -72,10 +72,11 @@ struct Shared::State {
   static constexpr std::string_view image_name = "/vmlinux.inquest", unwind_name = "/unwind.inquest";
   // What the client is told to open, under the name that file() knows or, when it can, by itself; empty: none.
   std::string kernel_file(), unwind_file();
-  std::string module_file_offered(const std::string& path);
+  std::string file_offered(const std::string& path);  // of the kernel or a module
   bool has_kernel_file() const { return !kernel.vmlinux().empty() || (settings.image && kernel.os_missing().empty()); }
   std::string offered(const std::string& path, bool as_it_is) const;  // `as_it_is`: the bytes on disk will do
-  std::optional<std::uint64_t> image_segment();  // link address of the vmlinux's first segment
+  // Link addresses of the first segments of the vmlinux, and of the unwind file.
+  std::optional<std::uint64_t> image_segment();
 
  private:
   struct Opened {

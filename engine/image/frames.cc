@@ -79,6 +79,7 @@ class FrameTable {
 
   Cie cie_for(UnwindRow::Kind kind, bool signal_frame);
   void rules(UnwindRow::Kind kind);
+  void sp_where_switched(const StackSwitch& rule, std::int64_t offset);
   void rule(std::uint8_t code, unsigned reg);
   std::size_t open_fde(const Cie& cie, VirtAddr first, VirtAddr end);
   void close(std::size_t start);
@@ -107,7 +108,7 @@ unsigned number_of(const arch::Arch& arch, arch::Role role) {
 }
 
 FrameTable::FrameTable(const arch::Arch& arch, const Pieces& pieces, std::vector<std::uint8_t>& out)
-    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes), pc_(number_of(arch, arch::Role::pc)),
+    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes), pc_(pieces.pc_column.value_or(static_cast<std::uint8_t>(number_of(arch, arch::Role::pc)))),
       sp_(number_of(arch, arch::Role::sp)), fp_(number_of(arch, arch::Role::fp)), saved_by_call_{{static_cast<std::uint8_t>(pc_), -word_}} {}
 
 void FrameTable::saved_at(unsigned reg, std::int64_t offset) {
@@ -153,8 +154,34 @@ void FrameTable::rules(UnwindRow::Kind kind) {
   rule(cfa_same_value, fp_);
   for (const SavedAt& place : saved) {
     if (place.reg == pc_ && kind != UnwindRow::Kind::call && pieces_.user_sign.bits) pc_unless_users(place.offset);
+    else if (kind == UnwindRow::Kind::interrupt && pieces_.stack_switch && place.reg == sp_) sp_where_switched(*pieces_.stack_switch, place.offset);
     else saved_at(place.reg, place.offset);
   }
+}
+
+// The expression begins with the cfa on its stack.
+void FrameTable::sp_where_switched(const StackSwitch& rule, std::int64_t offset) {
+  std::vector<std::uint8_t> bytes;
+  Writer expression(bytes, arch_.endian);
+  const auto add = [&](std::int64_t number) {
+    expression.byte(op_consts);
+    expression.sleb(number);
+    expression.byte(op_plus);
+  };
+  add(offset);
+  expression.byte(op_dup);
+  add(rule.test - offset);
+  expression.byte(op_deref);
+  expression.byte(op_lit0 + (rule.mask & 31));
+  expression.byte(op_and);
+  expression.byte(op_bra);  // over the jump, to where the saved one is read
+  expression.number(3, 2);
+  expression.byte(op_skip);
+  expression.number(1, 2);
+  expression.byte(op_deref);
+  out_.byte(cfa_val_expression);
+  out_.uleb(sp_);
+  out_.block(bytes);
 }
 
 // 0, where debuggers stop, behind a frame of user code.  The expression begins with the cfa on the stack.

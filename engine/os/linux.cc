@@ -111,6 +111,8 @@ std::string LinuxModel::panic_message() const {
 extern const OsKind linux_os;
 const OsKind linux_os{
     .name = "linux",
+    .title = "Linux",
+    .file_word = "vmlinux",
     .probe = [](const OsInput& input) { return input.arch.linux_layout != nullptr; },
     .map = os_linux::map_kernel,
     .own_symbols = [](const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) -> Result<std::unique_ptr<Symbols>> {

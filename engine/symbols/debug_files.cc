@@ -33,6 +33,7 @@ constexpr std::string_view places_in_system[] = {
 constexpr std::string_view module_trees[] = {
     "usr/lib/debug/lib/modules/@", "usr/lib/debug/usr/lib/modules/@", "lib/modules/@", "usr/lib/modules/@",
 };
+constexpr DebugPlaces linux_places{places_in_folder, places_in_system, module_trees};
 constexpr std::string_view build_id_places[] = {".build-id/#.debug", "#.debug", "usr/lib/debug/.build-id/#.debug"};
 
 constexpr int most_depth = 16, most_entries = 500'000;  // of a folder that the user named; it may be anything
@@ -73,13 +74,16 @@ bool is_build(const std::string& path, std::string_view build_id) {
 }
 
 std::string module_name(std::string name) {
+  if (name.ends_with(".ko")) name.resize(name.size() - 3);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
 
 }  // namespace
 
-DebugFiles::DebugFiles(DebugFileQuery query) : query_(std::move(query)) {}
+DebugFiles::DebugFiles(DebugFileQuery query) : query_(std::move(query)) {
+  if (!query_.places) query_.places = &linux_places;
+}
 DebugFiles::~DebugFiles() = default;
 
 std::string DebugFiles::vmlinux(std::vector<std::string>& rejected) const {
@@ -96,16 +100,19 @@ std::string DebugFiles::vmlinux(std::vector<std::string>& rejected) const {
     }
     return {};
   };
+  const DebugPlaces& places = *query_.places;
   for (const std::string& dir : query_.symbol_dirs) {
     if (is_file(dir)) {
       // Modules may be named one by one too; they are not candidates.
       if (const std::string type = fs::path(dir).extension(); type != ".ko" && accepted(dir)) return dir;
       continue;
     }
-    if (std::string path = search(dir, places_in_folder); !path.empty()) return path;
-    if (std::string path = search(dir, places_in_system); !path.empty()) return path;
+    if (std::string path = search(dir, places.in_folder); !path.empty()) return path;
+    if (std::string path = search(dir, places.in_system); !path.empty()) return path;
   }
-  return search(query_.system_root, places_in_system);
+  if (!query_.dump_folder.empty())
+    if (std::string path = search(query_.dump_folder, places.beside_dump); !path.empty()) return path;
+  return search(query_.system_root, places.in_system);
 }
 
 std::string DebugFiles::module(std::string_view name, std::string_view build_id) const {
@@ -115,6 +122,7 @@ std::string DebugFiles::module(std::string_view name, std::string_view build_id)
   std::vector<std::string> roots = query_.symbol_dirs;
   roots.push_back(query_.system_root);
 
+  if (std::string path = beside_kernel(wanted, build_id); !path.empty()) return path;
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < roots.size(); ++i) {
     for (const std::string_view place : build_id_places) {
@@ -133,10 +141,18 @@ std::string DebugFiles::module(std::string_view name, std::string_view build_id)
   return {};
 }
 
+// Not through a listing: the folder may hold anything.
+std::string DebugFiles::beside_kernel(const std::string& wanted, std::string_view build_id) const {
+  if (query_.kernel_folder.empty()) return {};
+  for (const std::string_view suffix : {".ko.debug", ".ko.symbols", ".ko"})
+    if (std::string path = join(query_.kernel_folder, wanted + std::string(suffix)); is_file(path) && is_build(path, build_id)) return path;
+  return {};
+}
+
 // The trees of this release under a root, debug files first; a folder without any is a tree itself.
 std::vector<std::string> DebugFiles::module_folders(const std::string& root, bool is_system) const {
   std::vector<std::string> folders;
-  for (const std::string_view tree : module_trees) {
+  for (const std::string_view tree : query_.places->modules) {
     const std::string path = fill_in(tree, query_.release, {});
     std::error_code error;
     if (!path.empty() && fs::is_directory(join(root, path), error)) folders.push_back(join(root, path));
@@ -150,7 +166,7 @@ const DebugFiles::Listing& DebugFiles::listing(const std::string& folder) const 
   if (const auto known = listings_.find(folder); known != listings_.end()) return known->second;
   Listing debug_files, modules;
   const auto note = [&](const fs::path& path) {
-    if (path.extension() == ".debug" && path.stem().extension() == ".ko")
+    if ((path.extension() == ".debug" || path.extension() == ".symbols") && path.stem().extension() == ".ko")
       debug_files.emplace(module_name(path.stem().stem().string()), path.string());
     else if (path.extension() == ".ko")
       modules.emplace(module_name(path.stem().string()), path.string());

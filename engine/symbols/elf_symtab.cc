@@ -31,6 +31,7 @@ struct Place {
   VirtAddr first;
   std::uint64_t size = 0;
   char letter = 'n';
+  Bytes bytes = {};         // its contents in the file
 };
 
 struct AddressEntry {
@@ -70,6 +71,8 @@ class ElfSymbols final : public Symbols {
 
   std::optional<Symbol> find(std::string_view name) const override;
   std::optional<Symbol> at(VirtAddr address) const override;
+  std::vector<Symbol> all() const override;
+  Bytes contents(VirtAddr address, std::size_t size) const override;
 
  private:
   RawSymbol raw(std::uint32_t number) const;
@@ -209,6 +212,22 @@ std::optional<Symbol> ElfSymbols::at(VirtAddr address) const {
   return symbol(best->symbol);
 }
 
+std::vector<Symbol> ElfSymbols::all() const {
+  std::vector<Symbol> symbols;
+  for (std::uint32_t i = 1; i < count_; ++i) {
+    const RawSymbol raw = this->raw(i);
+    if (raw.section == absolute || !is_defined(raw) || !places_[raw.section].searchable) continue;
+    if (const Symbol found = symbol(i); !found.name.empty() && found.name[0] != '$') symbols.push_back(found);
+  }
+  return symbols;
+}
+
+Bytes ElfSymbols::contents(VirtAddr address, std::size_t size) const {
+  const Place* place = place_at(address);
+  const std::uint64_t offset = place ? address - place->first : 0;
+  return place && offset < place->bytes.size() ? place->bytes.subspan(offset, std::min<std::uint64_t>(size, place->bytes.size() - offset)) : Bytes();
+}
+
 char letter_of(const ElfSection& section) {
   if (!(section.flags & elf::shf_alloc)) return 'n';
   if (section.flags & elf::shf_execinstr) return 't';
@@ -232,7 +251,7 @@ Result<std::unique_ptr<Symbols>> open_elf_symbols(const ElfFile& file, std::uint
     const bool is_offset = section.addr == 0 && section.name.starts_with(".data..percpu");
     const bool slides = section.flags & elf::shf_alloc && !is_offset;
     const std::uint64_t delta = slides ? slide : 0;
-    places.push_back({true, slides, delta, VirtAddr{section.addr + delta}, section.size, letter_of(section)});
+    places.push_back({true, slides, delta, VirtAddr{section.addr + delta}, section.size, letter_of(section), file.contents(section)});
   }
   return open_placed(file, std::move(places));
 }
@@ -246,7 +265,7 @@ Result<std::unique_ptr<Symbols>> open_module_symbols(const ElfFile& file,
     if (given != sections.end() && section.flags & elf::shf_alloc) {
       // A relocatable file's symbols count from their section, a linked one's from 0.
       const std::uint64_t delta = given->second.raw - (file.type() == elf::et_rel ? 0 : section.addr);
-      place = {true, true, delta, given->second, section.size, place.letter};
+      place = {true, true, delta, given->second, section.size, place.letter, file.contents(section)};
     }
     places.push_back(place);
   }

@@ -74,7 +74,7 @@ class Kallsyms final : public Symbols {
   // Never one of kind 'A': its address is an offset or a number.
   std::optional<Symbol> at(VirtAddr address) const override;
   // By address, sizes as above; names live as long as this.
-  std::vector<Symbol> all() const;
+  std::vector<Symbol> all() const override;
   std::size_t missing() const { return missing_; }  // symbols whose name or address could not be read
 
  private:

@@ -80,7 +80,10 @@ def need(platforms):
     packages.add("busybox-static")
   if not packages:
     return
-  packages = sorted(packages)
+  install(sorted(packages))
+
+
+def install(packages):
   if os.geteuid() != 0:
     raise Missing(f"please run: sudo apt-get install {' '.join(packages)}")
   say(f"installing {' '.join(packages)}")

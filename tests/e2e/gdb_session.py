@@ -16,13 +16,13 @@ def server(env, dump, *words, vmlinux=True):
     return shlex.join(["exec", env.inquest, *map(str, env.words("serve", dump, "--stdio", *words, vmlinux=vmlinux))])
 
 
-def run_gdb(env, commands, target, program=None, timeout=300, gdb="gdb", variables=None):
+def run_gdb(env, commands, target, program=None, timeout=300, gdb="gdb", variables=None, options=()):
     """Answers to `commands`, and what gdb itself printed; the server behind `target` is one that target remote takes."""
     requests = env.temp(f"gdb-{run_gdb.count}.json")
     run_gdb.count += 1
     requests.write_text(json.dumps(commands))
     # Folders with the modules' debug files come from the server (it finds them next to vmlinux), not from gdb's own settings.
-    done = subprocess.run([gdb, *OPTIONS, *([str(program)] if program else []), "-ex", f"target remote {target}",
+    done = subprocess.run([gdb, *OPTIONS, *options, *([str(program)] if program else []), "-ex", f"target remote {target}",
                            "-x", str(HERE / "in_gdb.py")], env={**os.environ, "INQUEST_E2E": str(requests), "LC_ALL": "C.UTF-8", **(variables or {})},
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
     answers = requests.with_name(requests.name + ".out")

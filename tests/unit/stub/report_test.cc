@@ -57,7 +57,7 @@ TEST_CASE("modules and log") {
 
 TEST_CASE("info") {
   CHECK(json_of("info") ==
-        R"({"dump":"/tmp/vmcore","format":"fake","arch":"x86_64","release":"6.1.0-fake","build_id":null,"paging":"4-level","slide":"0x1a000000",)"
+        R"({"dump":"/tmp/vmcore","format":"fake","arch":"x86_64","system":"Linux","release":"6.1.0-fake","build_id":null,"paging":"4-level","slide":"0x1a000000",)"
         R"("phys_base":"0x0","source":"the test","cpus":3,"cpus_online":2,"tasks":9,"modules":2,"panic":"sysrq triggered crash",)"
         R"("panic_task":{"pid":42,"tid":42,"cpu":1,"comm":"bash","task":"0xffff88800000802a"},"vmlinux":null,"remarks":[]})");
   CHECK(text("info").find("panic task:  bash (pid 42, CPU 1)\n") != std::string::npos);

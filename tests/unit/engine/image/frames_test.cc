@@ -206,3 +206,29 @@ TEST_CASE("A user's frame ends a backtrace where its addresses may be kernel cod
   const Bytes_ expected{0x16, 16, 20, 0x12, 0x23, 0x88, 1, 0x06, 0x10, 3, 0x1a, 0x28, 7, 0, 0x23, 0x80, 1, 0x06, 0x2f, 2, 0, 0x13, 0x30};
   CHECK(std::ranges::search(made[0].bytes, expected).begin() != made[0].bytes.end());
 }
+
+TEST_CASE("A stack pointer that is saved only with another stack") {
+  Pieces pieces;
+  pieces.interrupt_frame = {{16, 0x34}, {7, 0x40}};
+  pieces.stack_switch = StackSwitch{0x38, 3};
+  UnwindRow row = call(0x1000, 8);
+  row.kind = Kind::interrupt;
+  pieces.pieces.emplace_back().unwind = {row};
+  const auto made = entries(make_debug_frame(amd64(), pieces));
+  // val_expression of r7, 18 bytes: consts 0x40, plus, dup, consts -8, plus, deref, lit3, and, bra +3, skip +1, deref.
+  const Bytes_ rule{0x16, 7, 18, 0x11, 0xc0, 0, 0x22, 0x12, 0x11, 0x78, 0x22, 0x06, 0x33, 0x1a, 0x28, 3, 0, 0x2f, 1, 0, 0x06};
+  CHECK(std::ranges::search(made.at(0).bytes, rule).begin() != made.at(0).bytes.end());
+}
+
+TEST_CASE("A pc without a DWARF number has a column of its own") {
+  Pieces pieces;
+  pieces.interrupt_frame = {{67, 0x120}};
+  pieces.pc_column = 67;
+  UnwindRow row = call(0x1000, 48, 1);
+  row.kind = Kind::interrupt;
+  pieces.pieces.emplace_back().unwind = {row};
+  const auto made = entries(make_debug_frame(*arch::find("ppc64le"), pieces));
+  const Bytes_ head{0xff, 0xff, 0xff, 0xff, 4, 0, 8, 0, 1, 0x78, 67}, place{0x11, 67, 0x5c};  // -36 words
+  CHECK(std::equal(head.begin(), head.end(), made.at(0).bytes.begin()));
+  CHECK(std::ranges::search(made.at(0).bytes, place).begin() != made.at(0).bytes.end());
+}

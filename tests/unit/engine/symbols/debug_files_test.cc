@@ -123,3 +123,29 @@ TEST_CASE("Of several releases in one folder, the dump's is taken") {
   folder.add("mine/6.2/m.ko", 3);
   CHECK(DebugFiles({"6.1", "", {folder / "mine"}, folder / "sys"}).module("m", "") == right);
 }
+
+TEST_CASE("another system's places: beside the dump, its own folders, modules beside the kernel") {
+  static constexpr std::string_view in_folder[] = {"kernel.debug", "kernel"}, in_system[] = {"usr/lib/debug/boot/kernel/kernel.debug", "boot/kernel/kernel"},
+                             modules[] = {"usr/lib/debug/boot/kernel", "boot/kernel"};
+  static constexpr DebugPlaces places{in_folder, in_system, modules, in_folder};
+  const Folder folder;
+  DebugFileQuery query{.symbol_dirs = {folder / "mine"}, .system_root = folder / "sys", .places = &places, .dump_folder = folder / "crash"};
+  const std::string installed = folder.add("sys/boot/kernel/kernel", 1);
+  folder.add("sys/boot/vmlinux-", 1);
+  CHECK(vmlinux(query).path == installed);
+  const std::string debug = folder.add("sys/usr/lib/debug/boot/kernel/kernel.debug", 1);
+  CHECK(vmlinux(query).path == debug);
+  const std::string beside = folder.add("crash/kernel", 1);
+  CHECK(vmlinux(query).path == beside);
+  const std::string named = folder.add("mine/kernel.debug", 1);
+  CHECK(vmlinux(query).path == named);
+
+  const std::string plain = folder.add("sys/boot/kernel/zfs.ko", 2);
+  CHECK(DebugFiles(query).module("zfs.ko", "") == plain);
+  const std::string with_debug = folder.add("sys/usr/lib/debug/boot/kernel/zfs.ko.debug", 2);
+  CHECK(DebugFiles(query).module("zfs.ko", "") == with_debug);
+  const std::string mine = folder.add("mine/zfs.ko", 2);
+  query.kernel_folder = folder / "mine";
+  CHECK(DebugFiles(query).module("zfs.ko", "") == mine);
+  CHECK(DebugFiles(query).module("../zfs.ko", "").empty());
+}
