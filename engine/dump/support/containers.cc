@@ -13,16 +13,17 @@
 namespace kvm {
 namespace {
 
-constexpr std::uint64_t quickly_decoded = 16 << 20;  // bytes of a compressed file whose true size is worth finding out
+// A compressed file so small, of a plain text so small, is decoded once to find out its true size.
+constexpr std::uint64_t small_file = 16 << 20, small_text = 512 << 20;
 constexpr std::string_view encrypted_name = "vmcore_encrypted";
 
 File part_of(File file, std::uint64_t offset, std::uint64_t size) { return std::move(file).rearranged({{0, size, offset}}); }
 
 File seekable(File file, std::unique_ptr<StreamDecoder> (*decoder)(File)) {
   const std::string path = file.path();
-  const bool small = file.size() <= quickly_decoded;
+  const bool small = file.size() <= small_file;
   auto stream = std::make_unique<SeekableStream>(decoder(std::move(file)));
-  if (small) stream->find_end();
+  if (small) stream->find_end(small_text);
   return File::from_source(std::move(stream), path);
 }
 

@@ -12,8 +12,8 @@ std::uint64_t SeekableStream::size() const {
   return end_.value_or(std::uint64_t{1} << 62);
 }
 
-void SeekableStream::find_end() const {
-  for (std::uint64_t number = 0; block(number); ++number) {
+void SeekableStream::find_end(std::uint64_t largest) const {
+  for (std::uint64_t number = 0; number * block_bytes < largest && block(number); ++number) {
   }
 }
 

@@ -25,8 +25,8 @@ class SeekableStream final : public FileSource {
   std::size_t read(std::uint64_t offset, MutableBytes out) const override;
   // A number too large until the end has been seen.
   std::uint64_t size() const override;
-  // Decodes once through it all: then the size is known.
-  void find_end() const;
+  // Decodes from the front as long as the plain text is not larger: if it ends, the size is known.
+  void find_end(std::uint64_t largest) const;
 
  private:
   using Block = std::shared_ptr<const std::vector<std::uint8_t>>;
