@@ -126,12 +126,11 @@ constexpr SavedRegister pt_regs[] = {
     {"r10", "gprs", 80},   {"r11", "gprs", 88},   {"r12", "gprs", 96},   {"r13", "gprs", 104},  {"r14", "gprs", 112}, {"r15", "gprs", 120},
 };
 constexpr InterruptFrame::Depth depths[] = {{0, 160}};
-constexpr std::string_view entry_code[] = {"system_call", "pgm_check_handler", "ext_int_handler", "io_int_handler", "mcck_int_handler"};
-constexpr std::string_view outermost[] = {"ret_from_fork", "restart_int_handler"};
+constexpr std::string_view entry_code[] = {"pgm_check_handler", "ext_int_handler", "io_int_handler", "mcck_int_handler"};
+constexpr std::string_view outermost[] = {"system_call", "ret_from_fork", "restart_int_handler"};
 constexpr InterruptFrame interrupt_frame{
     .record = "pt_regs",
     .regs = pt_regs,
-    .call_prefix = "system_call",
     .depths = depths,
     .functions = entry_code,
     .outermost = outermost,

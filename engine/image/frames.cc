@@ -17,8 +17,8 @@ enum : std::uint8_t {
   cfa_advance_loc1 = 0x02, cfa_advance_loc2 = 0x03, cfa_advance_loc4 = 0x04, cfa_offset_extended = 0x05, cfa_undefined = 0x07,
   cfa_same_value = 0x08, cfa_def_cfa = 0x0c, cfa_def_cfa_expression = 0x0f, cfa_expression = 0x10, cfa_offset_extended_sf = 0x11,
   cfa_val_offset = 0x14, cfa_val_expression = 0x16,
-  op_deref = 0x06, op_constu = 0x10, op_consts = 0x11, op_dup = 0x12, op_drop = 0x13, op_and = 0x1a, op_plus = 0x22, op_plus_uconst = 0x23,
-  op_bra = 0x28, op_skip = 0x2f, op_lit0 = 0x30, op_breg0 = 0x70, op_bregx = 0x92,
+  op_deref = 0x06, op_const1s = 0x09, op_constu = 0x10, op_consts = 0x11, op_dup = 0x12, op_drop = 0x13, op_and = 0x1a,
+  op_plus = 0x22, op_plus_uconst = 0x23, op_bra = 0x28, op_skip = 0x2f, op_lit0 = 0x30, op_breg0 = 0x70, op_bregx = 0x92,
 };
 
 class Writer {
@@ -68,6 +68,7 @@ class FrameTable {
   FrameTable(const arch::Arch& arch, const Pieces& pieces, std::vector<std::uint8_t>& out);
   void add(const Piece& piece);
   void add_user_code();
+  void add_no_code();
 
  private:
   struct Cie {
@@ -184,7 +185,7 @@ void FrameTable::sp_where_switched(const StackSwitch& rule, std::int64_t offset)
   out_.block(bytes);
 }
 
-// 0, where debuggers stop, behind a frame of user code.  The expression begins with the cfa on the stack.
+// -1 behind a frame of user code.  The expression begins with the cfa on the stack.
 void FrameTable::pc_unless_users(std::int64_t offset) {
   std::vector<std::uint8_t> kernel, bytes;
   Writer pc(kernel, arch_.endian), expression(bytes, arch_.endian);
@@ -192,7 +193,7 @@ void FrameTable::pc_unless_users(std::int64_t offset) {
   pc.uleb(static_cast<std::uint64_t>(offset));
   pc.byte(op_deref);
   pc.byte(op_skip);
-  pc.number(2, 2);  // over what follows
+  pc.number(3, 2);  // over what follows
   expression.byte(op_dup);
   expression.byte(op_plus_uconst);
   expression.uleb(static_cast<std::uint64_t>(pieces_.user_sign.offset));
@@ -204,7 +205,8 @@ void FrameTable::pc_unless_users(std::int64_t offset) {
   expression.number(kernel.size(), 2);
   bytes.insert(bytes.end(), kernel.begin(), kernel.end());
   expression.byte(op_drop);
-  expression.byte(op_lit0);
+  expression.byte(op_const1s);
+  expression.byte(0xff);
   out_.byte(cfa_val_expression);
   out_.uleb(pc_);
   out_.block(bytes);
@@ -390,6 +392,12 @@ void FrameTable::add_user_code() {
   if (end > low) close(open_fde(cie_for(UnwindRow::Kind::end, false), {low}, {end}));
 }
 
+// The end of the address space: where user code has no addresses of its own, its frames are there; and so are those of pc 0, since
+// debuggers look for the call in front of a pc.  gdb fails on a frame that nobody describes (s390).
+void FrameTable::add_no_code() {
+  close(open_fde(cie_for(UnwindRow::Kind::end, false), {0xffff'ffff'ffff'0000}, {~std::uint64_t{0}}));
+}
+
 }  // namespace
 
 std::vector<std::uint8_t> make_debug_frame(const arch::Arch& arch, const Pieces& pieces) {
@@ -397,7 +405,8 @@ std::vector<std::uint8_t> make_debug_frame(const arch::Arch& arch, const Pieces&
   if (std::ranges::all_of(pieces.pieces, [](const Piece& piece) { return piece.unwind.empty(); })) return out;
   FrameTable table(arch, pieces, out);
   for (const Piece& piece : pieces.pieces) table.add(piece);
-  if (!pieces.user_sign.bits) table.add_user_code();
+  if (pieces.user_sign.bits) table.add_no_code();
+  else table.add_user_code();
   return out;
 }
 

@@ -57,7 +57,8 @@ std::vector<UnwindRow> entry_code(const KernelView& view, const Symbols& symbols
   const auto sp = register_index(view.arch, arch::Role::sp);
   for (std::string_view name : frame.functions) {
     if (!depth || !sp) break;
-    UnwindRow row{.kind = UnwindRow::Kind::interrupt, .interrupted = !name.starts_with(frame.call_prefix)};
+    const bool call = !frame.call_prefix.empty() && name.starts_with(frame.call_prefix);
+    UnwindRow row{.kind = UnwindRow::Kind::interrupt, .interrupted = !call};
     row.cfa_register = static_cast<std::uint8_t>(view.arch.registers[*sp].dwarf);
     row.cfa_offset = static_cast<std::int16_t>(*depth);
     add(name, row);

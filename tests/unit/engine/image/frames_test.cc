@@ -201,9 +201,10 @@ TEST_CASE("A user's frame ends a backtrace where its addresses may be kernel cod
   row.kind = Kind::interrupt;
   pieces.pieces.emplace_back().unwind = {row};
   const auto made = entries(make_debug_frame(amd64(), pieces));
-  REQUIRE(made.size() == 2);  // nothing about user code
-  // r16: dup, the word at cfa + 136, and 3: when not zero over 7 bytes to drop, 0; else the word at cfa + 128, and over 2 bytes.
-  const Bytes_ expected{0x16, 16, 20, 0x12, 0x23, 0x88, 1, 0x06, 0x10, 3, 0x1a, 0x28, 7, 0, 0x23, 0x80, 1, 0x06, 0x2f, 2, 0, 0x13, 0x30};
+  REQUIRE(made.size() == 4);
+  // r16: dup, the word at cfa + 136, and 3: when not zero over 7 bytes to drop, -1; else the word at cfa + 128, and over 3 bytes.
+  const Bytes_ expected{0x16, 16, 21, 0x12, 0x23, 0x88, 1, 0x06, 0x10, 3, 0x1a, 0x28, 7, 0, 0x23, 0x80, 1, 0x06, 0x2f, 3, 0, 0x13, 0x09, 0xff};
+  CHECK(Bytes_(made[3].bytes.begin() + 4, made[3].bytes.begin() + 12) == Bytes_{0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff});  // the end of backtraces
   CHECK(std::ranges::search(made[0].bytes, expected).begin() != made[0].bytes.end());
 }
 

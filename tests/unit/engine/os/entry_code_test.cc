@@ -34,7 +34,7 @@ const UnwindRow* row_at(const std::vector<UnwindRow>& rows, std::uint64_t addres
 
 TEST_CASE("s390's entry code: 160 bytes above the stack pointer, and other code is not described", "[linux][unwind]") {
   Machine machine("s390x");
-  machine.symbols.add("system_call", {0x2000}, 0x80, 'T');
+  machine.symbols.add("ext_int_handler", {0x2000}, 0x80, 'T');
   machine.symbols.add("ret_from_fork", {0x2080}, 0x40, 'T');
   machine.symbols.add("io_int_handler", {0x3000}, 0x100, 'T');
   const auto rows = machine.rows();
@@ -42,7 +42,7 @@ TEST_CASE("s390's entry code: 160 bytes above the stack pointer, and other code 
   CHECK(row_at(rows, 0x2010)->kind == Kind::interrupt);
   CHECK(row_at(rows, 0x2010)->cfa_register == 15);
   CHECK(row_at(rows, 0x2010)->cfa_offset == 160);
-  CHECK(!row_at(rows, 0x2010)->interrupted);  // a call
+  CHECK(row_at(rows, 0x2010)->interrupted);
   CHECK(row_at(rows, 0x2080)->kind == Kind::end);
   CHECK(row_at(rows, 0x20c0)->kind == Kind::elsewhere);
   CHECK(row_at(rows, 0x30ff)->kind == Kind::interrupt);
@@ -61,6 +61,7 @@ TEST_CASE("Power's entry code: a switched-out task's frame tells the distance", 
     machine.put(0x1200, 0x4000);  // its stack pointer
     machine.put(0x4000, 0x4000 + static_cast<std::uint64_t>(gap) + 0x180);
     machine.symbols.add("hardware_interrupt_common", {0x2000}, 0x80, 'T');
+    machine.symbols.add("system_call_common", {0x2080}, 0x80, 'T');
     machine.symbols.add("ret_from_fork", {0x2100}, 0x40, 'T');
     const auto rows = machine.rows();
     CHECK(row_at(rows, 0x2100)->kind == Kind::end);
@@ -72,6 +73,8 @@ TEST_CASE("Power's entry code: a switched-out task's frame tells the distance", 
     CHECK(row_at(rows, 0x2000)->kind == Kind::interrupt);
     CHECK(row_at(rows, 0x2000)->cfa_register == 1);
     CHECK(row_at(rows, 0x2000)->cfa_offset == distance);
+    CHECK(row_at(rows, 0x2000)->interrupted);
+    CHECK(!row_at(rows, 0x2080)->interrupted);  // a call
   }
 }
 
