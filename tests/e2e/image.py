@@ -160,6 +160,8 @@ def tests(env):
         plan(crash, session)
         checks = {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic, "interrupted": check_interrupted,
                   "ends": check_ends, "values": check_values, "module": check_module}
+        if architecture(crash) in foreign.TO_USER:
+            checks["user"] = foreign.check_user
         for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)
         yield f"{crash.id}/kept", functools.partial(check_kept, crash, cache)
