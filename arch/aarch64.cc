@@ -1,6 +1,8 @@
 // 64-bit Arm (AArch64).  Odd here: the page size is the kernel's choice (4, 16 or 64 KiB) and makes the tables' shape; the upper
 // half of the address space has a root of its own; a table's entry and a page's have different permission bits.
 // Arm Architecture Reference Manual (DDI 0487), D8 "The AArch64 Virtual Memory System Architecture".
+#include <utility>
+
 #include "arch/arch.h"
 
 namespace kvm::arch {
@@ -139,6 +141,103 @@ constexpr std::string_view machines[] = {"aarch64", "arm64"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
 constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
 
+// struct user_pt_regs (arch/arm64/include/uapi/asm/ptrace.h), which pt_regs begins with.
+constexpr SavedRegister interrupt_regs[] = {
+    {"x0", "", 0},    {"x1", "", 8},    {"x2", "", 16},   {"x3", "", 24},   {"x4", "", 32},   {"x5", "", 40},   {"x6", "", 48},
+    {"x7", "", 56},   {"x8", "", 64},   {"x9", "", 72},   {"x10", "", 80},  {"x11", "", 88},  {"x12", "", 96},  {"x13", "", 104},
+    {"x14", "", 112}, {"x15", "", 120}, {"x16", "", 128}, {"x17", "", 136}, {"x18", "", 144}, {"x19", "", 152}, {"x20", "", 160},
+    {"x21", "", 168}, {"x22", "", 176}, {"x23", "", 184}, {"x24", "", 192}, {"x25", "", 200}, {"x26", "", 208}, {"x27", "", 216},
+    {"x28", "", 224}, {"x29", "", 232}, {"x30", "", 240}, {"sp", "", 248},  {"pc", "", 256},
+};
+
+// C4.1 "A64 instruction set encoding": fields of an instruction.
+constexpr unsigned fp = 29, lr = 30, sp = 31;
+constexpr unsigned bits(std::uint32_t word, unsigned high, unsigned low) { return word >> low & ((2u << (high - low)) - 1); }
+constexpr std::int32_t signed_bits(std::uint32_t word, unsigned high, unsigned low) {
+  return static_cast<std::int32_t>(word << (31 - high)) >> (31 - high + low);
+}
+
+std::uint32_t word_of(std::span<const std::uint8_t> code, std::size_t at = 0) {
+  return code[at] | std::uint32_t{code[at + 1]} << 8 | std::uint32_t{code[at + 2]} << 16 | std::uint32_t{code[at + 3]} << 24;
+}
+
+// "Branches, Exception Generating and System instructions".
+bool is_branch(std::uint32_t word, std::uint64_t address, FrameStep& step) {
+  using enum FrameStep::Flow;
+  const auto lead = [&](FrameStep::Flow flow, std::int32_t words) {
+    step.flow = flow;
+    step.target = address + 4 * static_cast<std::uint64_t>(std::int64_t{words});
+    return true;
+  };
+  if ((word & 0x7c000000) == 0x14000000) return lead(word >> 31 ? call : jump, signed_bits(word, 25, 0));   // B, BL
+  if ((word & 0xff000000) == 0x54000000) return lead(branch, signed_bits(word, 23, 5));                     // B.cond, BC.cond
+  if ((word & 0x7e000000) == 0x34000000) return lead(branch, signed_bits(word, 23, 5));                     // CBZ, CBNZ
+  if ((word & 0x7e000000) == 0x36000000) return lead(branch, signed_bits(word, 18, 5));                     // TBZ, TBNZ
+  if ((word & 0xfe000000) == 0xd6000000) step.flow = bits(word, 23, 21) == 0 ? computed : bits(word, 23, 21) == 1 ? call : end;  // BR, BLR, RET, ERET
+  else if ((word & 0xffe0001f) == 0xd4200000) step.flow = trap;                                             // BRK
+  else if (word >> 16 == 0) step.flow = end;                                                                // UDF
+  else return false;
+  return true;
+}
+
+// "Add/subtract (immediate)" and the instructions that give sp, x29 or x30 a value that nobody can follow.
+bool is_arithmetic(std::uint32_t word, FrameStep& step) {
+  const unsigned to = bits(word, 4, 0), from = bits(word, 9, 5);
+  if ((word & 0xbf800000) == 0x91000000) {  // ADD, SUB, 64-bit
+    const auto value = static_cast<std::int32_t>(bits(word, 21, 10) << (bits(word, 22, 22) ? 12 : 0));
+    step.amount = bits(word, 30, 30) ? -value : value;
+    // Compilers copy a register to sp, or subtract from it; only a stack's size is added.
+    if (to == sp) step.sp = from == sp ? FrameStep::Sp::moved : from == fp ? FrameStep::Sp::from_fp : value ? FrameStep::Sp::switched : FrameStep::Sp::varied;
+    if (to == fp) step.fp = from == sp ? FrameStep::Fp::from_sp : FrameStep::Fp::changed;
+    return true;
+  }
+  const bool extended = (word & 0xbfe00000) == 0x8b200000, masked = (word & 0xff800000) == 0x92000000;  // ADD, SUB; AND with an immediate
+  if ((extended || masked) && to == sp) step.sp = FrameStep::Sp::varied;
+  if ((word & 0xffe0ffe0) == 0xaa0003e0 && to == fp) step.fp = FrameStep::Fp::changed;  // MOV between registers
+  return extended || masked;
+}
+
+// "Loads and stores", of 64-bit registers: pairs, and single ones.
+void find_words(std::uint32_t word, FrameStep& step) {
+  const bool pair = (word & 0xfe000000) == 0xa8000000, single = (word & 0xffa00c00) == 0xf8000400 || (word & 0xffa00c00) == 0xf8000c00;
+  const bool far = (word & 0xff800000) == 0xf9000000;  // an unsigned offset
+  if (!pair && !single && !far) return;
+  const bool load = bits(word, 22, 22), before = pair ? bits(word, 24, 23) == 3 : bits(word, 11, 10) == 3;
+  const bool after = pair ? bits(word, 24, 23) == 1 : bits(word, 11, 10) == 1;
+  const std::int32_t offset = pair ? signed_bits(word, 21, 15) * 8 : single ? signed_bits(word, 20, 12) : static_cast<std::int32_t>(bits(word, 21, 10)) * 8;
+  const unsigned first = bits(word, 4, 0), second = pair ? bits(word, 14, 10) : sp;
+  if (bits(word, 9, 5) != sp) {
+    if (load && (first == fp || second == fp)) step.fp = FrameStep::Fp::changed;
+    return;
+  }
+  if ((before || after) && !far) step.sp = FrameStep::Sp::moved, step.amount = offset;
+  const std::int32_t at = after && !far ? 0 : offset;
+  for (const auto& [reg, place] : {std::pair{first, at}, std::pair{second, at + 8}}) {
+    if (reg == fp) step.fp_at = place;
+    if (reg == lr) step.ra_at = place;
+  }
+  if (step.fp_at != FrameStep::nowhere || step.ra_at != FrameStep::nowhere) step.words = load ? FrameStep::Words::restored : FrameStep::Words::saved;
+}
+
+FrameStep frame_step(std::span<const std::uint8_t> instruction, std::uint64_t address) {
+  FrameStep step;
+  const std::uint32_t word = word_of(instruction);
+  if (!is_branch(word, address, step) && !is_arithmetic(word, step)) find_words(word, step);
+  return step;
+}
+
+// Linux's kernel_entry (arch/arm64/kernel/entry.S): STP x0, x1, [sp], up to x28, x29, one after the other.
+bool saves_all(std::span<const std::uint8_t> code) {
+  constexpr std::uint32_t stp_at_sp = 0xa9000000 | sp << 5, pairs = 15;
+  if (code.size() < pairs * 4) return false;
+  for (std::uint32_t i = 0; i < pairs; ++i)
+    if (word_of(code, i * std::size_t{4}) != (stp_at_sp | 2 * i << 15 | (2 * i + 1) << 10 | 2 * i)) return false;
+  return true;
+}
+
+// A record is where a frame's parts are found: AAPCS64, 6.4.6 "The Frame Pointer".
+constexpr FrameCode frame_code{4, 0, 8, 16, frame_step, saves_all};
+
 constexpr LinuxLayout linux_layout{
     .image_align = 0x1'0000,  // SEGMENT_ALIGN, at least
     .root_symbols = root_symbols,
@@ -146,6 +245,7 @@ constexpr LinuxLayout linux_layout{
     .va_bits_key = "NUMBER(VA_BITS)",
     .signature_key = "NUMBER(KERNELPACMASK)",
     .distance_symbol = "kimage_voffset",
+    .interrupt_frame = {"pt_regs", interrupt_regs, "", "el0"},
 };
 
 }  // namespace
@@ -167,6 +267,7 @@ constexpr Arch aarch64{
     .level_names = level_names,
     .linux_layout = &linux_layout,
     .freebsd_traps = &freebsd_traps,
+    .frame_code = &frame_code,
 };
 
 }  // namespace kvm::arch

@@ -171,7 +171,48 @@ struct EntryCode {
   bool switches_stack = false;
 };
 
-// What an interrupt or system call saves, as members of one record.
+// What one instruction does to its function's frame: to the stack and frame pointers, and to the words on the stack that hold the
+// caller's frame pointer and the return address.
+struct FrameStep {
+  enum class Flow : std::uint8_t {
+    next,
+    branch,   // on, or to `target`
+    jump,     // to `target`
+    call,     // on, but for functions that do not return
+    trap,     // the same
+    computed, // through a register: a table's, or another function
+    end,      // a return
+  };
+  enum class Sp : std::uint8_t {
+    kept,
+    moved,    // by `amount`
+    from_fp,  // is fp + amount
+    varied,   // by an amount that only the running code knows
+    switched, // to another stack
+  };
+  enum class Fp : std::uint8_t { kept, from_sp, changed };  // from_sp: is sp + amount
+  enum class Words : std::uint8_t { none, saved, restored };
+  static constexpr std::int32_t nowhere = INT32_MIN;
+
+  Flow flow = Flow::next;
+  Sp sp = Sp::kept;
+  Fp fp = Fp::kept;
+  Words words = Words::none;
+  std::int32_t amount = 0;
+  std::int32_t fp_at = nowhere, ra_at = nowhere;  // of these words, from sp as it is before the instruction
+  std::uint64_t target = 0;
+};
+
+// How code makes its frames, for kernels that keep no unwind tables but frame pointers.
+struct FrameCode {
+  std::uint8_t instruction_bytes;
+  std::int8_t record_fp, record_ra, record_end;  // what the frame pointer leads to: where they are saved, and the cfa
+  FrameStep (*step)(std::span<const std::uint8_t> instruction, std::uint64_t address);
+  // Whether code goes on to save all registers of what it interrupted, in a record at the stack pointer.
+  bool (*saves_all)(std::span<const std::uint8_t> code);
+};
+
+// What an interrupt or system call saves, as members of one record, or where there are none at `word_at` bytes from its start.
 struct InterruptFrame {
   std::string_view record;                  // "pt_regs"
   std::span<const SavedRegister> regs;
@@ -263,6 +304,7 @@ struct Arch {
   std::span<const SavedFrame> frames;
   std::span<const std::string_view> level_names;  // what Linux calls the levels, smallest page first: PTE, PMD ...
   const LinuxLayout* linux_layout = nullptr;
+  const FrameCode* frame_code = nullptr;
   OrderSign order_sign = {};
   // With "none" gdb asks for our library list instead of looking for a dynamic linker; but it may know no such processor.
   std::string_view gdb_osabi = "none";

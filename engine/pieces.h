@@ -28,7 +28,7 @@ struct UnwindRow {
   enum class Kind : std::uint8_t {
     unknown,            // nobody knows how to go on
     end,                // the outermost frame
-    call,               // the return address lies below the cfa, the caller's stack pointer is the cfa
+    call,               // the caller's stack pointer is the cfa, and the return address is where `ra` says
     interrupt,          // all registers are saved at Pieces::interrupt_frame's places from the cfa
     interrupt_partial,  // those that the processor saves, at Pieces::interrupt_partial's
     elsewhere,          // not in these rows: other files describe the code
@@ -39,17 +39,22 @@ struct UnwindRow {
     word_offset,    // the word at register, + offset
   };
   enum class Saved : std::uint8_t { unchanged, at_cfa, at_fp };  // the caller's frame pointer: at cfa or at the own one + fp_offset
+  enum class Ra : std::uint8_t { below_cfa, in_register, at_cfa };  // the return address: in the word below cfa, in its register, at cfa + ra_offset
 
   VirtAddr address;
   Kind kind = Kind::unknown;
   Cfa cfa = Cfa::offset;
   Saved fp = Saved::unchanged;
+  Ra ra = Ra::below_cfa;
   bool interrupted = false;  // the caller was stopped at its pc, it made no call
+  bool switched = false;     // the caller is on another stack
   // The caller may be on another stack.  Debuggers take a stack that goes the wrong way for damage, but not behind interrupts.
-  bool breaks_order() const { return known() && (interrupted || cfa == Cfa::word_offset); }
+  bool breaks_order() const { return known() && (interrupted || switched || cfa == Cfa::word_offset); }
   bool known() const { return kind != Kind::unknown && kind != Kind::end && kind != Kind::elsewhere; }
   std::uint8_t cfa_register = 0;
-  std::int16_t cfa_offset = 0, fp_offset = 0;
+  std::int16_t cfa_offset = 0, fp_offset = 0, ra_offset = 0;
+
+  friend bool operator==(const UnwindRow&, const UnwindRow&) = default;
 };
 
 struct SavedAt {

@@ -2,6 +2,7 @@
 #include "engine/signatures.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/integers.h"
 
@@ -11,8 +12,11 @@ namespace {
 constexpr std::uint64_t word_bytes = 8;
 
 bool is_code(const Kernel& kernel, VirtAddr at) {
-  const auto first = kernel.symbols().find("_stext"), end = kernel.symbols().find("_etext");
-  if (first && end && at >= first->address && at < end->address) return true;
+  constexpr std::pair<std::string_view, std::string_view> ranges[] = {{"_stext", "_etext"}, {"_sinittext", "_einittext"}};
+  for (const auto& [first_name, end_name] : ranges) {
+    const auto first = kernel.symbols().find(first_name), end = kernel.symbols().find(end_name);
+    if (first && end && at >= first->address && at < end->address) return true;
+  }
   const auto& modules = kernel.modules();
   return modules && std::ranges::any_of(*modules, [&](const Module& module) { return module.contains(at); });
 }

@@ -15,7 +15,7 @@ namespace {
 enum : std::uint8_t {
   cfa_advance_loc = 0x40, cfa_offset = 0x80,  // with the operand in the low six bits
   cfa_advance_loc1 = 0x02, cfa_advance_loc2 = 0x03, cfa_advance_loc4 = 0x04, cfa_offset_extended = 0x05, cfa_undefined = 0x07,
-  cfa_same_value = 0x08, cfa_def_cfa = 0x0c, cfa_def_cfa_expression = 0x0f, cfa_expression = 0x10, cfa_offset_extended_sf = 0x11,
+  cfa_same_value = 0x08, cfa_register = 0x09, cfa_def_cfa = 0x0c, cfa_def_cfa_expression = 0x0f, cfa_expression = 0x10, cfa_offset_extended_sf = 0x11,
   cfa_val_offset = 0x14, cfa_val_expression = 0x16,
   op_deref = 0x06, op_const1s = 0x09, op_constu = 0x10, op_consts = 0x11, op_dup = 0x12, op_drop = 0x13, op_and = 0x1a,
   op_plus = 0x22, op_plus_uconst = 0x23, op_bra = 0x28, op_skip = 0x2f, op_lit0 = 0x30, op_breg0 = 0x70, op_bregx = 0x92,
@@ -89,6 +89,7 @@ class FrameTable {
   void row(const UnwindRow& row, UnwindRow& known, bool& lost);
   void set_cfa(const UnwindRow& row);
   void set_fp(const UnwindRow& row);
+  void set_ra(const UnwindRow& row);
   void saved_at(unsigned reg, std::int64_t offset);
   void pc_unless_users(std::int64_t offset);
   const std::vector<SavedAt>& saved_by(UnwindRow::Kind kind) const;
@@ -98,7 +99,7 @@ class FrameTable {
   const Pieces& pieces_;
   Writer out_;
   std::uint8_t word_;
-  unsigned pc_ = 0, sp_ = 0, fp_ = 0;
+  unsigned pc_ = 0, sp_ = 0, fp_ = 0, ra_ = 0;
   std::vector<SavedAt> saved_by_call_, saved_by_none_;
   std::vector<Cie> cies_;
 };
@@ -109,8 +110,9 @@ unsigned number_of(const arch::Arch& arch, arch::Role role) {
 }
 
 FrameTable::FrameTable(const arch::Arch& arch, const Pieces& pieces, std::vector<std::uint8_t>& out)
-    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes), pc_(pieces.pc_column.value_or(static_cast<std::uint8_t>(number_of(arch, arch::Role::pc)))),
-      sp_(number_of(arch, arch::Role::sp)), fp_(number_of(arch, arch::Role::fp)), saved_by_call_{{static_cast<std::uint8_t>(pc_), -word_}} {}
+    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes),
+      pc_(pieces.pc_column.value_or(static_cast<std::uint8_t>(number_of(arch, arch::Role::pc)))), sp_(number_of(arch, arch::Role::sp)),
+      fp_(number_of(arch, arch::Role::fp)), ra_(number_of(arch, arch::Role::ra)), saved_by_call_{{static_cast<std::uint8_t>(pc_), -word_}} {}
 
 void FrameTable::saved_at(unsigned reg, std::int64_t offset) {
   if (offset % word_) {  // nothing in a kernel: all are saved in whole words
@@ -154,7 +156,8 @@ void FrameTable::rules(UnwindRow::Kind kind) {
   }
   rule(cfa_same_value, fp_);
   for (const SavedAt& place : saved) {
-    if (place.reg == pc_ && kind != UnwindRow::Kind::call && pieces_.user_sign.bits) pc_unless_users(place.offset);
+    if (kind == UnwindRow::Kind::call) set_ra(initial(kind));
+    else if (place.reg == pc_ && pieces_.user_sign.bits) pc_unless_users(place.offset);
     else if (kind == UnwindRow::Kind::interrupt && pieces_.stack_switch && place.reg == sp_) sp_where_switched(*pieces_.stack_switch, place.offset);
     else saved_at(place.reg, place.offset);
   }
@@ -216,7 +219,8 @@ UnwindRow FrameTable::initial(UnwindRow::Kind kind) const {
   UnwindRow row;
   row.kind = kind;
   row.cfa_register = static_cast<std::uint8_t>(sp_);
-  row.cfa_offset = static_cast<std::int16_t>(kind == UnwindRow::Kind::call ? word_ : 0);
+  if (arch_.frame_code) row.ra = UnwindRow::Ra::in_register;
+  row.cfa_offset = static_cast<std::int16_t>(kind == UnwindRow::Kind::call && !arch_.frame_code ? word_ : 0);
   return row;
 }
 
@@ -301,6 +305,13 @@ void FrameTable::set_fp(const UnwindRow& row) {
   out_.block(bytes);
 }
 
+void FrameTable::set_ra(const UnwindRow& row) {
+  if (row.ra == UnwindRow::Ra::below_cfa) return saved_at(pc_, -word_);
+  if (row.ra == UnwindRow::Ra::at_cfa) return saved_at(pc_, row.ra_offset);
+  rule(cfa_register, pc_);
+  out_.uleb(ra_);
+}
+
 // `known`: the last row of which something was known, whose rules hold but for the return address when `lost`.
 void FrameTable::row(const UnwindRow& row, UnwindRow& known, bool& lost) {
   if (!row.known()) {
@@ -315,10 +326,13 @@ void FrameTable::row(const UnwindRow& row, UnwindRow& known, bool& lost) {
       out_.uleb(0);
     }
     known = initial(row.kind);
-  } else if (lost) {
+    lost = false;
+  } else if (lost && row.kind != UnwindRow::Kind::call) {
     for (const SavedAt& place : saved_by(row.kind))
       if (place.reg == pc_) saved_at(pc_, place.offset);
   }
+  const bool ra_same = !lost && row.ra == known.ra && (row.ra != UnwindRow::Ra::at_cfa || row.ra_offset == known.ra_offset);
+  if (row.kind == UnwindRow::Kind::call && !ra_same) set_ra(row);
   lost = false;
   const bool cfa_same = row.cfa == known.cfa && row.cfa_register == known.cfa_register && row.cfa_offset == known.cfa_offset;
   const bool fp_same = row.fp == known.fp && (row.fp == UnwindRow::Saved::unchanged || row.fp_offset == known.fp_offset);

@@ -6,11 +6,14 @@ import struct
 import subprocess
 import time
 
+import foreign
 import reports
-from lib import Env, differ, lacks, text
+from lib import FOREIGN, Env, differ, lacks, text
 
 RAW = ["--format", "raw", "--arch", "x86_64", "--no-vmlinux"]
 PAGE = 4096
+# Of other processors, those whose kernels carry BTF.
+FOREIGN_BTF = {kernel: names for kernel, names in FOREIGN.items() if kernel.startswith("arm64")}
 
 
 class AloneEnv(Env):
@@ -23,13 +26,21 @@ class AloneEnv(Env):
         return [command, *dump.options, dump.path, "--no-vmlinux", *words]
 
 
+def only_vmlinux_tells(crash):
+    """Lines: those of an image that can lie anywhere, and of a kernel that names its functions only."""
+    lines = b"vmlinux:|found by:"
+    if crash.kernel in FOREIGN_BTF:
+        lines += b"|phys base:"
+    return lines if crash.names_all else lines + b"|cpus:|.*this kernel keeps the names of its functions only"
+
+
 def check_same(env, dump):
     """What is printed, byte by byte.  Only `info` names the vmlinux, and what of it helped to find the kernel."""
     alone = AloneEnv(env)
     for command in ("info", "ps", "log", "modules"):
         expected, got = env.ask(command, dump), alone.ask(command, dump)
         for what, ours, theirs in ((command, got.stdout, expected.stdout), (f"{command}, notes", got.stderr, expected.stderr)):
-            ours, theirs = ({line for line in output.split(b"\n") if not re.match(b"vmlinux:|found by:", line)} for output in (ours, theirs))
+            ours, theirs = ({line for line in output.split(b"\n") if not re.match(only_vmlinux_tells(dump.crash), line)} for output in (ours, theirs))
             if ours != theirs:
                 yield f"{what}: {sorted(ours ^ theirs)[:3]}"
         yield from differ(command, got.returncode, expected.returncode)
@@ -167,6 +178,14 @@ def check_images(env, dump):
 
 def tests(env):
     alone = AloneEnv(env)
+    for crash in env.crashes(FOREIGN_BTF):
+        yield f"{crash.id}/functions", functools.partial(check_functions, env, crash.dump())
+        if crash.names_all:
+            yield f"{crash.id}/symbol", functools.partial(reports.check_symbol, alone, crash.dump())
+        yield f"{crash.id}/symbol-at", functools.partial(reports.check_symbol_at, alone, crash.dump())
+        for dump in crash.dumps():
+            yield f"{dump.id}/same", functools.partial(check_same, env, dump)
+            yield f"{dump.id}/translate", functools.partial(foreign.check_translate, alone, dump)
     for crash in env.crashes():
         dump = crash.dump()
         yield f"{crash.id}/functions", functools.partial(check_functions, env, dump)

@@ -22,7 +22,7 @@ ENTRY = {"arm64": ["el0_svc", "el0t_64_sync_handler", "el0t_64_sync"],
          "s390x": ["__do_syscall", "system_call"],
          "armhf": [],  # its frame has no name in gdb: check_user goes through it
          "riscv64": ["do_trap_ecall_u", "handle_exception"]}
-TO_USER = ["armhf", "riscv64"]  # backtraces go through the entry code
+TO_USER = ["arm64", "armhf", "riscv64"]  # backtraces go through the entry code
 # What drgn 0.0.22 and libkdumpfile 0.5 read.  Of ppc64's tables libkdumpfile knows only hash's before 4.6, which no kernel here has;
 # drgn knows radix.
 PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vmcoreinfo.elf": "kdumpfile",
@@ -31,7 +31,7 @@ PEERS = {"arm64-6.1/qemu/vmcoreinfo.elf": "drgn kdumpfile", "i386-6.1/non-pae/vm
 # What a kernel's own dump says that QEMU's does not: byte order, e_machine and the virtual address of the linear map.
 KERNELS = {"s390x": (">", 22, 0), "ppc64el": ("<", 21, 0xc000000000000000)}
 # Through lldb too: without a vmlinux or with it.
-LLDB = {"arm64-6.1/qemu": {"lldb": False, "lldb-alone": True}}
+LLDB = {crash: {"lldb": False, "lldb-alone": True} for crash in ("arm64-6.1/qemu", "arm64-6.12/qemu")}
 
 
 def architecture(crash):

@@ -50,6 +50,8 @@ class Crash:
         self.id = f"{kernel}/{name}"
         self.gdb = "gdb-multiarch" if kernel in FOREIGN else "gdb"
         self.release = (corpus / kernel / "release").read_text().strip()
+        config = (corpus / kernel / "boot" / f"config-{self.release}").read_text()
+        self.names_all = "CONFIG_KALLSYMS_ALL=y" in config  # else the kernel names its functions only
 
     def dumps(self):
         """Every dump file; the parts of a split one count as one."""

@@ -70,7 +70,8 @@ def symbols(crash):
     count = {}
     for _, _, name, _ in crash.kallsyms():
         count[name] = count.get(name, 0) + 1
-    rows = [row for row in crash.kallsyms() if count[row[2]] == 1 and row[0] >= 0xFFFFFFFF80000000
+    first = 0xFFFFFFFF80000000 if crash.gdb == "gdb" else 1 << 63
+    rows = [row for row in crash.kallsyms() if count[row[2]] == 1 and row[0] >= first
             and row[2][0] != "." and not (row[3] and row[2].startswith("qdisc_tx_busylock_key"))]
     kernel = [row for row in rows if not row[3]]
     return kernel[:: len(kernel) // SAMPLE] + [row for row in rows if row[3] in loaded]

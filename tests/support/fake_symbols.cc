@@ -74,7 +74,12 @@ Member parse_kind(const std::string& kind) {
 }  // namespace
 
 void FakeTypes::define(const std::string& type, std::uint64_t size, std::string_view members) {
-  Type& made = types_[type] = {size, {}};
+  types_[type] = {size, {}};
+  extend(type, members);
+}
+
+void FakeTypes::extend(const std::string& type, std::string_view members) {
+  Type& made = types_.at(type);
   std::istringstream entries{std::string(members)};
   for (std::string entry; std::getline(entries, entry, ';');) {
     std::istringstream words(entry);

@@ -33,6 +33,7 @@ class FakeTypes final : public Types {
   // Members as "path offset kind; ...".  Kinds: u4 s4 (integers by bytes), * or *type (pointer), a16 (char array),
   // r16 or r16:type (embedded record), b1:5:3 (bit-field: storage bytes, low bit, bits).  Paths are matched as written.
   void define(const std::string& type, std::uint64_t size, std::string_view members);
+  void extend(const std::string& type, std::string_view members);
   void remove(const std::string& type) { types_.erase(type); }
   void remove(const std::string& type, const std::string& path) { types_.at(type).members.erase(path); }
   void enumerator(const std::string& name, std::int64_t value) { enumerators_[name] = value; }

@@ -1,6 +1,7 @@
 // CPUs, and which note belongs to which: QEMU writes a note per virtual CPU, a kernel's own dump only one per CPU that
 // was online, so a note's position is the last thing to go by.
 #include <algorithm>
+#include <map>
 
 #include "engine/integers.h"
 #include "engine/os/linux/model.h"
@@ -78,17 +79,40 @@ void assign(const KernelView& view, std::vector<CpuSlot>& cpus, std::vector<CpuS
   }
 }
 
-// A kernel that names only functions hides its run queues and masks: the CPUs that ran a task other than their idle one remain.
+// A kernel that names only functions hides its run queues and masks.  With group scheduling each task knows the queue that it
+// was last on; else the CPUs that ran a task other than their idle one remain.
 std::vector<CpuSlot> cpus_of_tasks(const KernelView& view) {
-  std::vector<CpuSlot> cpus;
+  std::map<unsigned, CpuSlot> cpus;
   std::vector<std::string> ignored;  // the walk that people see says what is wrong
   const auto tasks = find_tasks(view, {}, ignored);
-  if (!tasks) return cpus;
-  for (const Task& task : *tasks)
-    if (task.cpu && Record(view, "task_struct", task.handle).number("on_cpu").value_or(0) == 1)
-      cpus.push_back({*task.cpu, true, {}, task.handle, {}, {}});
-  std::ranges::sort(cpus, {}, &CpuSlot::number);
-  return cpus;
+  for (const Task& task : tasks.value_or(std::vector<Task>{})) {
+    const Record record(view, "task_struct", task.handle);
+    auto group = record.follow("se.cfs_rq", "cfs_rq");
+    auto queue = group ? group->follow("rq", "rq") : fail(Errc::not_found);
+    const auto number = queue ? queue->number("cpu") : fail(Errc::not_found);
+    const VirtAddr current = queue ? queue->pointer("curr").value_or(VirtAddr{}) : VirtAddr{};
+    if (number && *number < most_cpus && current.raw)
+      cpus.try_emplace(static_cast<unsigned>(*number), CpuSlot{static_cast<unsigned>(*number), queue->number("online").value_or(0) != 0, {}, current,
+                                                               queue->pointer("idle").value_or(VirtAddr{}), {}});
+    else if (task.cpu && record.number("on_cpu").value_or(0) == 1)
+      cpus.try_emplace(*task.cpu, CpuSlot{*task.cpu, true, {}, task.handle, {}, {}});
+  }
+  std::vector<CpuSlot> slots;
+  for (auto& [number, slot] : cpus) slots.push_back(std::move(slot));
+  return slots;
+}
+
+// Whether a return address into `function` lies on the stack that a CPU is on.  An address may be signed: below its uppermost
+// bits, which no kernel leaves fewer of, it is as it was.
+bool is_inside(const KernelView& view, const CpuSlot& cpu, const Symbol& function) {
+  constexpr std::uint64_t most_words = 2048, plain_bits = (std::uint64_t{1} << 39) - 1;
+  const std::uint64_t word = view.arch.pointer_bytes, sp = cpu.registers ? cpu.registers->get(arch::Role::sp).value_or(0) : 0;
+  for (std::uint64_t i = 0; sp && i < most_words; ++i) {
+    const auto value = view.pointer_at(VirtAddr{sp} + i * word);
+    if (!value) return false;
+    if (((*value - function.address) & plain_bits) < function.size) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -112,12 +136,19 @@ std::vector<CpuSlot> find_cpus(const KernelView& view, std::vector<CpuState> sta
   return cpus;
 }
 
-std::optional<unsigned> panic_cpu(const KernelView& view) {
+std::optional<unsigned> panic_cpu(const KernelView& view, const std::vector<CpuSlot>& cpus) {
+  bool named = false;
   for (std::string_view name : {"panic_cpu", "crashing_cpu"}) {  // since v4.5; x86's own before
     auto at = view.address_of(name);
     auto cpu = at ? view.number_at(*at, 4) : fail(Errc::not_found);
     if (cpu && *cpu < most_cpus) return static_cast<unsigned>(*cpu);  // -1: no CPU has
+    named = named || at;
   }
+  if (named) return std::nullopt;
+  for (std::string_view name : {"vpanic", "panic"})  // v6.17
+    if (const auto function = view.symbols.find(name))
+      for (const CpuSlot& cpu : cpus)
+        if (is_inside(view, cpu, *function)) return cpu.number;
   return std::nullopt;
 }
 

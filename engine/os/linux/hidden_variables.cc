@@ -1,5 +1,6 @@
 // A kernel without CONFIG_KALLSYMS_ALL names only its functions.  The variables that most depends on can be found even so:
-// VMCOREINFO names some, BTF has a header of its own, and the first task is called "swapper" and is its own parent.
+// VMCOREINFO names some, BTF has a header of its own, the first task is called "swapper" and is its own parent, and a list's head
+// lies in the image while its entries do not: what leads to entries that know who they are is the list.
 #include <algorithm>
 
 #include "engine/integers.h"
@@ -58,6 +59,45 @@ bool is_first_task(const KernelView& view, VirtAddr at) {
          back && *back == *list;
 }
 
+// Lists that modules are on, and the path to what is a module's address in an entry.
+struct ListKind {
+  const char *symbol, *type, *module;
+};
+constexpr ListKind lists[] = {{"modules", "module", "mkobj.mod"}, {"btf_modules", "btf_module", "module"}};
+
+bool is_entry(const KernelView& view, const ListKind& kind, VirtAddr at) {
+  const auto module = Record(view, kind.type, at).pointer(kind.module);
+  return module && Record(view, "module", *module).pointer("mkobj.mod").value_or(VirtAddr{}) == *module && module->raw &&
+         (kind.type != lists[0].type || *module == at);
+}
+
+// Behind the code, each two words that could be a list's head.
+void find_lists(const KernelView& view, std::span<const Window> windows, Names& names) {
+  const auto code = view.symbols.find("_stext"), code_end = view.symbols.find("_etext");
+  if (!code || !code_end) return;
+  const std::uint64_t word = view.arch.pointer_bytes, kernel_half = code->address.raw >> (8 * word - 1) << (8 * word - 1);
+  const auto is_data = [&](std::uint64_t at) {
+    return at >= kernel_half && at % word == 0 && (at < code->address.raw || at >= code_end->address.raw);
+  };
+  for (const ListKind& kind : lists) {
+    const auto node = view.types.member(kind.type, "list");
+    if (!node) continue;
+    for (const Window& window : windows)
+      each_chunk({view.arch, view.space}, window, word, [&](VirtAddr at, Bytes chunk) {
+        if (at + chunk.size() <= code_end->address && at >= code->address) return false;
+        const auto number = [&](std::size_t where) { return load_unsigned(chunk.subspan(where, word), view.arch.endian); };
+        for (std::size_t i = -at.raw & (word - 1); i + 2 * word <= chunk.size(); i += word) {
+          const std::uint64_t next = number(i), head = (at + i).raw;
+          if (!is_data(next) || next == head || !is_data(number(i + word)) || number(i + word) == head) continue;
+          if (view.pointer_at(VirtAddr{next} + word).value_or(VirtAddr{}).raw != head || !is_entry(view, kind, VirtAddr{next} - node->offset)) continue;
+          names.emplace_back(kind.symbol, VirtAddr{head});
+          return true;
+        }
+        return false;
+      });
+  }
+}
+
 }  // namespace
 
 Names find_variables(const KernelView& view, const Vmcoreinfo& info, std::span<const Window> windows) {
@@ -72,6 +112,7 @@ Names find_variables(const KernelView& view, const Vmcoreinfo& info, std::span<c
     names.emplace_back("init_task", at - comm->offset);
     return true;
   });
+  find_lists(typed, windows, names);
   return names;
 }
 

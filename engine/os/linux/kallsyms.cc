@@ -117,9 +117,9 @@ Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, co
   const Vmcoreinfo info(map.vmcoreinfo);
   auto symbols = TRY(find_kallsyms({view.arch, view.space}, info, std::span(&image, 1), remarks));
   if (!symbols->find("init_task")) {
-    symbols->add(find_variables(view, info, std::span(&image, 1)));
-    remarks.push_back("this kernel keeps the names of its functions only (CONFIG_KALLSYMS_ALL is off): most variables are not known, so "
-                      "that modules, idle tasks and which CPU panicked are missing");
+    symbols->add(find_variables({view.arch, view.space, *symbols, view.types}, info, std::span(&image, 1)));
+    remarks.push_back("this kernel keeps the names of its functions only (CONFIG_KALLSYMS_ALL is off): of its variables only a few are known" +
+                      std::string(symbols->find("modules") ? "" : "; no list of modules was found"));
   }
   return symbols;
 }

@@ -18,8 +18,8 @@ struct CpuSlot {
 };
 std::vector<CpuSlot> find_cpus(const KernelView& view, std::vector<CpuState> states);
 
-// The CPU that panicked; none when none did.
-std::optional<unsigned> panic_cpu(const KernelView& view);
+// The CPU that panicked; none when none did.  Where the kernel does not name the variable that says so, one that is in panic().
+std::optional<unsigned> panic_cpu(const KernelView& view, const std::vector<CpuSlot>& cpus);
 
 // The addresses of all tasks that have a process id, from the table of ids; some may be unreadable.
 std::vector<VirtAddr> tasks_by_pid(const KernelView& view);

@@ -297,7 +297,7 @@ void add_interrupt_places(const KernelView& view, Pieces& pieces) {
   const auto first = frame.partial.empty() ? Member{.offset = ~std::uint64_t{0}} : view.types.member(frame.record, frame.partial);
   if (!first) return;
   for (const arch::SavedRegister& saved : frame.regs) {
-    const auto member = view.types.member(frame.record, saved.member);
+    const auto member = saved.member.empty() ? Member{} : view.types.member(frame.record, saved.member);
     const auto index = register_index(view.arch, saved.reg);
     if (!member || !index || view.arch.registers[*index].dwarf < 0) continue;
     const auto number = static_cast<std::uint8_t>(view.arch.registers[*index].dwarf);

@@ -17,6 +17,7 @@ Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   const std::size_t remarks = all.remarks.size();
   kernel.unwind = kernel_unwind(view, *kernel_symbols, all.remarks);
   all.unwind_whole = all.remarks.size() == remarks;
+  if (kernel.unwind.empty()) kernel.unwind = code_unwind(view, kernel);
   add_interrupt_places(view, all);
   all.names.push_back(std::move(kernel_symbols));
 
@@ -39,6 +40,7 @@ Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
     } else {
       ++nameless;
     }
+    if (piece.unwind.empty()) piece.unwind = code_unwind(view, piece);
   }
   if (nameless) all.remarks.push_back("the symbols of " + std::to_string(nameless) + " module(s) cannot be read: their functions have no names");
   return all;

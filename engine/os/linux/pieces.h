@@ -28,6 +28,9 @@ Result<std::vector<std::uint8_t>> read_kernel_btf(const KernelView& view, const 
 // The modules', by the address of their struct module.
 std::map<std::uint64_t, std::vector<std::uint8_t>> read_module_btf(const KernelView& view, std::vector<std::string>& remarks);
 
+// For kernels without unwind tables: rows that the code in a piece's sections tells of itself.
+std::vector<UnwindRow> code_unwind(const KernelView& view, const Piece& piece);
+
 // Well-known variables that this kernel has; their types may be none of its.
 std::vector<PieceVariable> known_variables(const Symbols& symbols);
 

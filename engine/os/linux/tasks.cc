@@ -173,7 +173,7 @@ Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<C
     for (VirtAddr at : {cpu.current, cpu.idle})
       if (at.raw) collector.add(at);
   std::vector<Task> tasks = collector.take();
-  const auto panicked = panic_cpu(view);
+  const auto panicked = panic_cpu(view, cpus);
   for (Task& task : tasks)
     for (const CpuSlot& cpu : cpus) {
       if (cpu.idle == task.handle) task.idle = true, task.cpu = cpu.number;

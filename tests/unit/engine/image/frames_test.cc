@@ -233,3 +233,30 @@ TEST_CASE("A pc without a DWARF number has a column of its own") {
   CHECK(std::equal(head.begin(), head.end(), made.at(0).bytes.begin()));
   CHECK(std::ranges::search(made.at(0).bytes, place).begin() != made.at(0).bytes.end());
 }
+
+// Registers of DWARF for the Arm 64-bit Architecture: 29 x29, 30 x30, 31 sp, 32 pc.
+TEST_CASE("Where calls leave the return address in a register") {
+  UnwindRow leaf = call(0x1000, 0, 31), framed = call(0x1004, 32, 29), again = call(0x1010, 0, 31), interrupted = call(0x2000, 0, 31);
+  leaf.ra = again.ra = UnwindRow::Ra::in_register;
+  framed.fp = UnwindRow::Saved::at_cfa;
+  framed.ra = UnwindRow::Ra::at_cfa;
+  framed.fp_offset = -32, framed.ra_offset = -24;
+  interrupted.kind = Kind::interrupt;
+  Pieces pieces;
+  pieces.interrupt_frame = {{29, 232}, {30, 240}, {31, 248}, {32, 256}};
+  pieces.pieces.emplace_back().unwind = {leaf, framed, again};
+  auto made = entries(make_debug_frame(*arch::find("aarch64"), pieces));
+  REQUIRE(made.size() == 4);
+  const Bytes_ head{0xff, 0xff, 0xff, 0xff, 4, 0, 8, 0, 1, 0x78, 32, 0x0c, 31, 0};  // the return address is the pc's; cfa = sp
+  REQUIRE(made[0].bytes.size() > head.size());
+  CHECK(Bytes_(made[0].bytes.begin(), made[0].bytes.begin() + static_cast<std::ptrdiff_t>(head.size())) == head);
+  const Bytes_ pc_is_x30{0x09, 32, 30};
+  CHECK(std::ranges::search(made[0].bytes, pc_is_x30).begin() != made[0].bytes.end());
+  CHECK(ends_with_nops(made[1].bytes, 20,
+                       {0x44, 0x0c, 29, 32, 0x9d, 4, 0xa0, 3,             // + 4: cfa = x29 + 32; x29 at cfa - 32, pc at cfa - 24
+                        0x4c, 0x0c, 31, 0, 0x08, 29, 0x09, 32, 30}));      // + 12: cfa = sp; x29 as it is, pc in x30
+  pieces.pieces[0].unwind = {interrupted};
+  made = entries(make_debug_frame(*arch::find("aarch64"), pieces));
+  for (const Bytes_& place : {Bytes_{0x11, 30, 0x62}, Bytes_{0x11, 32, 0x60}})  // factored by -8: 240, 256
+    CHECK(std::ranges::search(made[0].bytes, place).begin() != made[0].bytes.end());
+}

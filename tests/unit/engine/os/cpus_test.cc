@@ -156,5 +156,42 @@ TEST_CASE("without symbols there is nothing to say", "[linux][cpus]") {
   kernel.add_prstatus(1, 0x1111);
   for (const char* name : {"nr_cpu_ids", "__cpu_possible_mask", "__cpu_online_mask", "__per_cpu_offset", "runqueues"}) kernel.symbols.remove(name);
   CHECK(find(kernel).empty());
-  CHECK(!os_linux::panic_cpu(kernel.view()));
+  CHECK(!os_linux::panic_cpu(kernel.view(), {}));
+}
+
+TEST_CASE("a kernel that hides its run queues: tasks know them", "[linux][cpus]") {
+  FakeKernel kernel;
+  kernel.types.define("rq", 0x100, "curr 0x20 *task_struct; idle 0x28 *task_struct; cpu 0x30 s4; online 0x34 s4");
+  kernel.types.define("cfs_rq", 0x40, "rq 0x10 *rq");
+  kernel.types.extend("task_struct", "se.cfs_rq 0x180 *cfs_rq");
+  const VirtAddr runs = kernel.add_process({101, "runs"}), sleeps = kernel.add_process({102, "sleeps"}), idle = kernel.allocate(0x200);
+  const VirtAddr queue = kernel.allocate(0x100), group = kernel.allocate(0x40);
+  kernel.set("rq", queue, "curr", runs.raw);
+  kernel.set("rq", queue, "idle", idle.raw);
+  kernel.set("rq", queue, "cpu", 3);
+  kernel.set("rq", queue, "online", 1);
+  kernel.set("cfs_rq", group, "rq", queue.raw);
+  for (const VirtAddr task : {runs, sleeps}) kernel.set("task_struct", task, "se.cfs_rq", group.raw);
+  for (const char* name : {"nr_cpu_ids", "__cpu_possible_mask", "__cpu_online_mask", "__per_cpu_offset", "runqueues"}) kernel.symbols.remove(name);
+  const auto cpus = find(kernel);
+  REQUIRE(cpus.size() == 1);
+  CHECK(cpus[0].number == 3);
+  CHECK(cpus[0].online);
+  CHECK(cpus[0].current == runs);
+  CHECK(cpus[0].idle == idle);
+}
+
+TEST_CASE("a kernel that hides which CPU panicked: the one that is in panic()", "[linux][cpus]") {
+  FakeKernel kernel;
+  kernel.symbols.remove("panic_cpu");
+  kernel.symbols.add("panic", {0xffffffff81001000}, 0x100);
+  const VirtAddr other = kernel.allocate(0x1000), stack = kernel.allocate(0x1000);
+  kernel.put(other + 0x40, 0xffffffff81001100);  // behind it
+  kernel.put(stack + 0x40, 0xa13fffff81001010);  // signed
+  std::vector<os_linux::CpuSlot> cpus{{0, true, {}, {}, {}, RegisterFile(kernel.view().arch)}, {1, true, {}, {}, {}, std::nullopt},
+                                      {2, true, {}, {}, {}, RegisterFile(kernel.view().arch)}};
+  cpus[0].registers->set("rsp", (other + 0x10).raw);
+  cpus[2].registers->set("rsp", (stack + 0x10).raw);
+  CHECK(os_linux::panic_cpu(kernel.view(), {cpus[0], cpus[1]}) == std::nullopt);
+  CHECK(os_linux::panic_cpu(kernel.view(), cpus) == 2u);
 }

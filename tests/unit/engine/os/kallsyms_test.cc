@@ -271,6 +271,9 @@ std::vector<std::uint8_t> btf_of_tasks() {
   t.type("task_struct", STRUCT, 5, false, 0x200,
          {t.string("tasks"), list, 0x40 * 8, t.string("pid"), integer, 0x68 * 8, t.string("tgid"), integer, 0x6c * 8, t.string("real_parent"),
           pointer, 0x70 * 8, t.string("comm"), comm, 0xc0 * 8});
+  const auto object = t.type("module_kobject", STRUCT, 1, false, 16, {t.string("mod"), pointer, 0});
+  t.type("module", STRUCT, 2, false, 0x60, {t.string("list"), list, 0x8 * 8, t.string("mkobj"), object, 0x50 * 8});
+  t.type("btf_module", STRUCT, 2, false, 0x20, {t.string("list"), list, 0, t.string("module"), pointer, 0x10 * 8});
   return t.bytes();
 }
 
@@ -286,9 +289,22 @@ TEST_CASE("a kernel that names only functions: its first task and its types are 
   auto symbols = many_symbols(600, kernel.image().raw);
   std::erase_if(symbols, [](const KallsymsSymbol& symbol) { return symbol.kind != 't' && symbol.kind != 'T'; });
   for (std::size_t i = 0; i < 600; ++i) symbols.push_back({symbols.back().address + 16, 't', "more_" + std::to_string(i)});
+  symbols.push_back({kernel.image().raw, 'T', "_stext"});
+  symbols.push_back({kernel.image().raw + 0x7000, 'T', "_etext"});
+  std::ranges::sort(symbols, {}, &KallsymsSymbol::address);
   KallsymsSpec spec;
   spec.at = kernel.image().raw + 0x60000;
   kernel.memory.put(kernel.image_phys() + 0x60000, write_kallsyms(symbols, spec).bytes);
+
+  // Lists, of which one has an entry that is no module's.
+  const VirtAddr modules = kernel.variable("modules", 16), parsed = kernel.variable("btf_modules", 16), other = kernel.variable("others", 16);
+  const VirtAddr module = kernel.allocate(0x60), entry = kernel.allocate(0x20), stranger = kernel.allocate(0x60);
+  for (const VirtAddr head : {modules, parsed, other}) kernel.list_init(head);
+  kernel.put(module + 0x50, module.raw);
+  kernel.put(entry + 0x10, module.raw);
+  kernel.list_add_tail(other, stranger + 8);
+  kernel.list_add_tail(modules, module + 8);
+  kernel.list_add_tail(parsed, entry);
 
   KernelMap map;
   map.vmcoreinfo = kernel.vmcoreinfo();
@@ -304,6 +320,10 @@ TEST_CASE("a kernel that names only functions: its first task and its types are 
   CHECK((*found)->find("__stop_BTF")->address == kernel.image() + 0x51003 + btf.size());
   CHECK((*found)->find("swapper_pg_dir")->address == kernel.image() + 0x4000);  // VMCOREINFO names it
   CHECK((*found)->find("more_7"));
+  REQUIRE((*found)->find("modules"));
+  CHECK((*found)->find("modules")->address == modules);
+  REQUIRE((*found)->find("btf_modules"));
+  CHECK((*found)->find("btf_modules")->address == parsed);
   REQUIRE(remarks.size() == 1);
   CHECK(remarks[0].find("CONFIG_KALLSYMS_ALL") != std::string::npos);
 }

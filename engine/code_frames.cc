@@ -1,0 +1,265 @@
+// A function is followed from its entry, where the caller's stack pointer is sp, and frame pointer and return address are in their
+// registers.  Each instruction keeps what it was first reached with: compilers make frames that do not depend on the way.
+//  What is true of all code: a call takes the return address with it, so one that goes on without having saved it has no caller.
+#include "engine/code_frames.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "engine/registers.h"
+
+namespace kvm {
+namespace {
+
+constexpr std::int32_t nowhere = arch::FrameStep::nowhere;
+constexpr std::uint64_t longest_start = 8;  // instructions before an interrupt's entry begins to save
+
+struct State {
+  enum class Ra : std::uint8_t { kept, saved, lost };
+  std::int32_t sp = 0, fp = nowhere;          // the cfa's distance from them; nowhere: not known
+  std::int32_t fp_at = nowhere, ra_at = 0;    // where they are saved, from the cfa; fp: nowhere, in its register
+  Ra ra = Ra::kept;
+  bool interrupt = false, called = false, switched = false;  // the cfa is a record of what was interrupted
+
+  bool framed() const { return fp != nowhere && ra == Ra::saved; }
+};
+
+class Follower {
+ public:
+  Follower(const arch::Arch& arch, VirtAddr start, Bytes code, const std::vector<CodeFunction>& functions)
+      : frame_code_(*arch.frame_code), start_(start), code_(code), functions_(functions), size_(frame_code_.instruction_bytes) {
+    const auto number = [&](arch::Role role) {
+      const auto index = register_index(arch, role);
+      return static_cast<std::uint8_t>(index ? std::max<int>(arch.registers[*index].dwarf, 0) : 0);
+    };
+    sp_ = number(arch::Role::sp), fp_ = number(arch::Role::fp);
+  }
+
+  std::vector<UnwindRow> rows();
+
+ private:
+  using States = std::vector<std::optional<State>>;
+  struct Found {
+    std::vector<UnwindRow> rows;
+    bool is_entry = false;  // of interrupts
+  };
+
+  Found follow(std::size_t function, const State& entry);
+  void run(const CodeFunction& function, Bytes code);
+  void reach(std::uint64_t offset, const State& state);
+  void step(const CodeFunction& function, Bytes code, std::uint64_t offset);
+  void leave(std::uint64_t target, const State& state);
+  State behind(std::uint64_t offset, const State& entry) const;
+  static State after(State state, const arch::FrameStep& step);
+  UnwindRow record_row(VirtAddr address) const;
+  UnwindRow row(VirtAddr address, const State& state) const;
+  Bytes code_of(std::size_t function) const;
+
+  const arch::FrameCode& frame_code_;
+  VirtAddr start_;
+  Bytes code_;
+  const std::vector<CodeFunction>& functions_;
+  std::size_t size_;
+  std::uint8_t sp_ = 0, fp_ = 0;
+  // Of the function that is being followed.
+  States states_;
+  std::vector<std::uint64_t> reached_;  // still to follow
+  struct Behind {
+    std::uint64_t offset;
+    State state;
+    bool trap;
+  };
+  std::vector<Behind> behind_calls_;    // reached if the call returns
+  std::optional<State> body_;           // the first that has a frame
+  std::vector<std::pair<std::uint64_t, State>> tables_;  // where jumps go nobody knows where to
+  bool is_entry_ = false;
+  std::size_t function_ = 0;
+  // Jumps to other functions: with an interrupt's record, and with a frame of another kind.
+  std::map<std::uint64_t, State> interrupted_;
+  std::vector<std::pair<std::size_t, std::uint64_t>> leaves_;
+};
+
+Bytes Follower::code_of(std::size_t function) const {
+  const std::uint64_t first = functions_[function].address - start_;
+  const std::uint64_t end = function + 1 < functions_.size() ? functions_[function + 1].address - start_ : code_.size();
+  return first < code_.size() && first <= end ? code_.subspan(first, std::min<std::uint64_t>(end, code_.size()) - first) : Bytes{};
+}
+
+// `offset` in the function; what lies outside is not its own.
+void Follower::reach(std::uint64_t offset, const State& state) {
+  if (offset % size_ || offset / size_ >= states_.size() || states_[offset / size_]) return;
+  states_[offset / size_] = state;
+  reached_.push_back(offset);
+}
+
+void Follower::leave(std::uint64_t target, const State& state) {
+  if (state.interrupt) interrupted_.emplace(target, state);
+  else if (state.sp != 0) leaves_.emplace_back(function_, target);
+}
+
+State Follower::after(State state, const arch::FrameStep& step) {
+  using enum arch::FrameStep::Words;
+  const auto from_cfa = [&](std::int32_t at) { return at - state.sp; };
+  if (step.words == saved && state.sp != nowhere && !state.interrupt) {
+    if (step.fp_at != nowhere && state.fp == nowhere) state.fp_at = from_cfa(step.fp_at);
+    if (step.ra_at != nowhere && state.ra != State::Ra::saved) state.ra = State::Ra::saved, state.ra_at = from_cfa(step.ra_at);
+  }
+  if (step.words == restored && state.sp != nowhere) {
+    // From another place comes a number of the function's own.
+    if (step.fp_at != nowhere) state.fp = nowhere;
+    if (step.fp_at != nowhere && from_cfa(step.fp_at) == state.fp_at) state.fp_at = nowhere;
+    if (step.ra_at != nowhere && from_cfa(step.ra_at) == state.ra_at && state.ra == State::Ra::saved) state.ra = State::Ra::kept;
+  }
+  if (step.fp == arch::FrameStep::Fp::changed) state.fp = nowhere;
+  if (step.fp == arch::FrameStep::Fp::from_sp) state.fp = state.sp == nowhere ? nowhere : state.sp - step.amount;
+  switch (step.sp) {
+    case arch::FrameStep::Sp::kept: break;
+    case arch::FrameStep::Sp::moved: state.sp = state.sp == nowhere ? nowhere : state.sp - step.amount; break;
+    case arch::FrameStep::Sp::from_fp: state.sp = state.fp == nowhere ? nowhere : state.fp - step.amount, state.switched = false; break;
+    case arch::FrameStep::Sp::varied: state.sp = nowhere; break;
+    case arch::FrameStep::Sp::switched: state.sp = nowhere, state.switched = true; break;
+  }
+  constexpr std::int32_t farthest = std::numeric_limits<std::int16_t>::max();  // beyond every kernel's stack
+  for (std::int32_t* distance : {&state.sp, &state.fp})
+    if (*distance < -farthest || *distance > farthest) *distance = nowhere;
+  return state;
+}
+
+void Follower::step(const CodeFunction& function, Bytes code, std::uint64_t offset) {
+  using enum arch::FrameStep::Flow;
+  State& here = *states_[offset / size_];
+  if (!here.interrupt && frame_code_.saves_all(code.subspan(offset))) {
+    here = {.interrupt = true, .called = function.called};
+    is_entry_ = is_entry_ || offset <= longest_start * size_;
+  }
+  if (!body_ && here.framed()) body_ = here;
+  const arch::FrameStep step = frame_code_.step(code.subspan(offset, size_), (function.address + offset).raw);
+  State then = after(here, step);
+  if (step.flow == call && then.ra == State::Ra::kept && !then.interrupt) then.ra = State::Ra::lost;
+  if (step.flow == call || step.flow == trap) behind_calls_.push_back({offset + size_, then, step.flow == trap});
+  if (step.flow == computed) tables_.emplace_back(offset, then);
+  if (step.flow == next || step.flow == branch) reach(offset + size_, then);
+  if (step.flow != branch && step.flow != jump) return;
+  const std::uint64_t target = step.target - function.address.raw;
+  if (target < code.size()) reach(target, then);
+  else leave(step.target, then);
+}
+
+// What certainly follows goes first.  A trap where there is no frame yet, in a function that has one, is no way to the rest.
+void Follower::run(const CodeFunction& function, Bytes code) {
+  while (!reached_.empty() || !behind_calls_.empty()) {
+    if (reached_.empty()) {
+      const Behind behind = behind_calls_.back();
+      behind_calls_.pop_back();
+      if (!behind.trap || !body_ || behind.state.framed()) reach(behind.offset, behind.state);
+    } else {
+      const std::uint64_t offset = reached_.back();
+      reached_.pop_back();
+      step(function, code, offset);
+    }
+  }
+}
+
+// Of code that is gone: what it left is found from the frame pointer, as in nearly all code.
+UnwindRow Follower::record_row(VirtAddr address) const {
+  UnwindRow row{.address = address, .kind = UnwindRow::Kind::call};
+  row.cfa_register = fp_;
+  row.cfa_offset = frame_code_.record_end;
+  row.fp = UnwindRow::Saved::at_cfa;
+  row.ra = UnwindRow::Ra::at_cfa;
+  row.fp_offset = static_cast<std::int16_t>(frame_code_.record_fp - frame_code_.record_end);
+  row.ra_offset = static_cast<std::int16_t>(frame_code_.record_ra - frame_code_.record_end);
+  return row;
+}
+
+UnwindRow Follower::row(VirtAddr address, const State& state) const {
+  UnwindRow row{.address = address};
+  const bool by_fp = state.fp != nowhere && !(state.interrupt && state.sp != nowhere);
+  if (state.ra == State::Ra::lost) row.kind = UnwindRow::Kind::end;
+  else if (by_fp || state.sp != nowhere) row.kind = state.interrupt ? UnwindRow::Kind::interrupt : UnwindRow::Kind::call;
+  if (row.kind == UnwindRow::Kind::end || row.kind == UnwindRow::Kind::unknown) return row;
+  row.cfa_register = by_fp ? fp_ : sp_;
+  row.cfa_offset = static_cast<std::int16_t>(by_fp ? state.fp : state.sp);
+  row.interrupted = state.interrupt && !state.called;
+  row.switched = state.switched;
+  if (state.interrupt) return row;
+  if (state.fp_at != nowhere) row.fp = UnwindRow::Saved::at_cfa, row.fp_offset = static_cast<std::int16_t>(state.fp_at);
+  row.ra = UnwindRow::Ra::in_register;
+  if (state.ra == State::Ra::saved) row.ra = UnwindRow::Ra::at_cfa, row.ra_offset = static_cast<std::int16_t>(state.ra_at);
+  return row;
+}
+
+// What no way leads to is behind a jump through a table.
+State Follower::behind(std::uint64_t offset, const State& entry) const {
+  const State* nearest = nullptr;
+  std::uint64_t at = 0;
+  for (const auto& [table, state] : tables_)
+    if (table < offset && table >= at) nearest = &state, at = table;
+  return nearest ? *nearest : body_.value_or(entry);
+}
+
+Follower::Found Follower::follow(std::size_t index, const State& entry) {
+  const CodeFunction& function = functions_[index];
+  const Bytes code = code_of(index);
+  states_.assign(code.size() / size_, std::nullopt);
+  body_.reset();
+  tables_.clear();
+  is_entry_ = false;
+  function_ = index;
+  reach(0, entry);
+  run(function, code);
+  for (std::uint64_t offset = 0; offset < states_.size() * size_; offset += size_)
+    if (!states_[offset / size_]) {
+      reach(offset, behind(offset, entry));
+      run(function, code);
+    }
+  Found found{{}, is_entry_};
+  for (std::uint64_t offset = 0; offset < states_.size() * size_; offset += size_) {
+    const VirtAddr address = function.address + offset;
+    const bool is_code = std::ranges::any_of(code.subspan(offset, size_), [](std::uint8_t byte) { return byte != 0; });
+    UnwindRow next = is_code ? row(address, *states_[offset / size_]) : record_row(address);
+    if (offset != 0) next.address = found.rows.back().address;
+    if (offset != 0 && next == found.rows.back()) continue;
+    next.address = address;
+    found.rows.push_back(next);
+  }
+  return found;
+}
+
+// Where interrupts enter, the code goes on in other functions, of which all that is known is who jumps to them.  What jumps there
+// itself, such as the vectors, has not saved yet what it interrupted: nobody can tell where it would go back to.
+std::vector<UnwindRow> Follower::rows() {
+  std::vector<Found> found;
+  for (std::size_t i = 0; i < functions_.size(); ++i) found.push_back(follow(i, {}));
+  const auto index_of = [&](std::uint64_t address) {
+    const auto at = std::ranges::lower_bound(functions_, VirtAddr{address}, {}, &CodeFunction::address);
+    return at != functions_.end() && at->address.raw == address ? std::optional(static_cast<std::size_t>(at - functions_.begin())) : std::nullopt;
+  };
+  std::set<std::uint64_t> done;
+  for (bool more = true; more;) {
+    more = false;
+    for (const auto& [address, state] : std::map(interrupted_)) {
+      const auto function = index_of(address);
+      if (!done.insert(address).second || !function || found[*function].is_entry) continue;
+      found[*function] = follow(*function, state);
+      more = true;
+    }
+  }
+  for (const auto& [function, target] : leaves_)
+    if (const auto entered = index_of(target); entered && found[*entered].is_entry && !found[function].is_entry)
+      found[function].rows = {UnwindRow{.address = functions_[function].address}};
+  std::vector<UnwindRow> all;
+  for (const Found& one : found) all.insert(all.end(), one.rows.begin(), one.rows.end());
+  return all;
+}
+
+}  // namespace
+
+std::vector<UnwindRow> frames_of_code(const arch::Arch& arch, VirtAddr start, Bytes code, const std::vector<CodeFunction>& functions) {
+  return arch.frame_code ? Follower(arch, start, code, functions).rows() : std::vector<UnwindRow>{};
+}
+
+}  // namespace kvm
