@@ -39,26 +39,26 @@ object lldb_dap(const std::string& name, const std::vector<std::string>& argumen
 }
 
 // gdb starts the server itself, behind a pipe.
-object cppdbg(const std::string& name, const std::vector<std::string>& arguments, const Kernel& kernel) {
+object cppdbg(const std::string& name, const std::vector<std::string>& arguments, const std::string& program) {
   const std::string connect = "target remote | " + shell_word(own_path()) + " serve --stdio" + joined(arguments, shell_word);
-  return {{"type", "cppdbg"}, {"request", "launch"}, {"name", name + " (C/C++)"}, {"program", kernel.vmlinux()},
+  return {{"type", "cppdbg"}, {"request", "launch"}, {"name", name + " (C/C++)"}, {"program", program},
           {"cwd", "${workspaceFolder}"}, {"MIMode", "gdb"}, {"launchCompleteCommand", "None"},
           {"customLaunchSetupCommands", array{object{{"text", "set index-cache enabled on"}}, object{{"text", connect}}}}};
 }
 
 // The adapter starts the server and reads the port that it tells.
-object cdt(const std::string& name, const std::vector<std::string>& arguments, const Kernel& kernel) {
+object cdt(const std::string& name, const std::vector<std::string>& arguments, const std::string& program) {
   std::vector<std::string> serve{"serve", "--listen=127.0.0.1:0"};
   serve.insert(serve.end(), arguments.begin(), arguments.end());
-  return {{"type", "gdbtarget"}, {"request", "launch"}, {"name", name + " (CDT GDB)"}, {"program", kernel.vmlinux()},
+  return {{"type", "gdbtarget"}, {"request", "launch"}, {"name", name + " (CDT GDB)"}, {"program", program},
           {"initCommands", strings({"set index-cache enabled on"})},
           {"target", object{{"server", own_path()}, {"serverParameters", strings(serve)}, {"serverPortRegExp", "127\\.0\\.0\\.1:(\\d+)"}}}};
 }
 
 // Brings an lldb of its own, which takes no plugin: it wants `inquest serve` to run, and knows no modules.
-object codelldb(const std::string& name, const Kernel& kernel) {
+object codelldb(const std::string& name, const std::string& program) {
   return {{"type", "lldb"}, {"request", "launch"}, {"name", name + " (CodeLLDB, after: inquest serve)"},
-          {"targetCreateCommands", strings({"target create " + rsp::lldb_word(rsp::kernel_for_lldb(kernel).path)})},
+          {"targetCreateCommands", strings({"target create " + rsp::lldb_word(program)})},
           {"processCreateCommands", strings({"gdb-remote 127.0.0.1:1234"})}};
 }
 
@@ -95,9 +95,10 @@ std::string launch_json(const Opening& opening, const Kernel& kernel) {
   const std::string name = fs::path(opening.dump).filename().string();
   array configurations;
   if (!plugin_path().empty()) configurations.push_back(lldb_dap(name, arguments));
-  configurations.push_back(cppdbg(name, arguments, kernel));
-  configurations.push_back(cdt(name, arguments, kernel));
-  configurations.push_back(codelldb(name, kernel));
+  const std::string for_lldb = rsp::kernel_for_lldb(kernel).path, program = kernel.vmlinux().empty() ? for_lldb : kernel.vmlinux();
+  configurations.push_back(cppdbg(name, arguments, program));
+  configurations.push_back(cdt(name, arguments, program));
+  configurations.push_back(codelldb(name, for_lldb));
   std::string text;
   write_pretty(text, object{{"version", "0.2.0"}, {"configurations", std::move(configurations)}}, 0);
   return text + "\n";

@@ -4,6 +4,7 @@ The configurations are those that `inquest vscode` prints.  gdb/MI, as CLion and
 """
 import functools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -178,7 +179,9 @@ def check_docs(env, dump):
     blocks = [json.loads(block) for block in re.findall(r"(?:^    .*\n)+", page, re.M) if block.lstrip().startswith('{"type"')]
     checks = {"lldb-dap": check_lldb_dap, "cppdbg": check_cppdbg, "gdbtarget": check_cdt, "lldb": check_codelldb}
     yield from differ("types", [block["type"] for block in blocks], list(checks))
-    real = {"/path/vmlinux": str(dump.crash.vmlinux), '"inquest"': f'"{env.inquest}"', "| inquest ": f"| {env.inquest} ",
+    commands = env.temp("vmcore.lldb")
+    commands.write_bytes(env.ask("lldb-commands", dump).stdout)
+    real = {"vmcore.lldb": str(commands), "/path/vmlinux": str(dump.crash.vmlinux), '"inquest"': f'"{env.inquest}"', "| inquest ": f"| {env.inquest} ",
             'open vmcore"': f'open {dump.path} {dump.crash.vmlinux}"', 'stdio vmcore"': f'stdio {dump.path} {dump.crash.vmlinux}"',
             '0", "vmcore"': f'0", "{dump.path}", "{dump.crash.vmlinux}"'}
     for block in blocks:
@@ -203,6 +206,9 @@ def check_vscode(env, dump):
     yield from differ("-o", (done.returncode, (folder / "mine.json").read_bytes()), (0, printed))
     kinds = [one["type"] for one in json.loads(printed)["configurations"]]
     yield from differ("types", kinds, ["lldb-dap", "cppdbg", "gdbtarget", "lldb"])
+    alone = env.run(*env.words("vscode", dump, "--no-vmlinux", vmlinux=False), env={**os.environ, "XDG_CACHE_HOME": str(folder)})
+    images = {one["program"] for one in json.loads(alone.stdout)["configurations"] if "program" in one}
+    yield from differ("the program without a vmlinux", [path.startswith(f"{folder}/inquest/images/") for path in images], [True])
     bad = env.run("vscode", "/etc/passwd")
     yield from differ("a bad file", (bad.returncode, bad.stdout, len(text(bad.stderr).splitlines())), (1, b"", 1))
 
