@@ -91,7 +91,15 @@ constexpr SavedRegister on_stack[] = {
     {"r4", "cpu_context.r4"}, {"r5", "cpu_context.r5"}, {"r6", "cpu_context.r6"}, {"r7", "cpu_context.r7"}, {"r8", "cpu_context.r8"},
     {"r9", "cpu_context.r9"}, {"r10", "cpu_context.sl"}, {"r11", "cpu_context.fp"}, {"sp", "cpu_context.sp"}, {"pc", "cpu_context.pc"},
 };
-constexpr SavedFrame frames[] = {{"linux", "thread_info.cpu_context", "", in_task}, {"linux", "stack", "thread_info", on_stack}};
+// FreeBSD's cpu_switch() and savectx() fill struct switchframe, with which struct pcb begins (sys/arm/include/frame.h, pcb.h).
+constexpr SavedRegister freebsd_pcb[] = {
+    {"r4", {}, 0x00}, {"r5", {}, 0x04}, {"r6", {}, 0x08}, {"r7", {}, 0x0c}, {"r8", {}, 0x10}, {"r9", {}, 0x14}, {"r10", {}, 0x18},
+    {"r11", {}, 0x1c}, {"r12", {}, 0x20},
+    {"sp", {}, 0x24}, {"lr", {}, 0x28}, {"pc", {}, 0x2c},
+};
+constexpr SavedFrame frames[] = {
+    {"linux", "thread_info.cpu_context", "", in_task}, {"linux", "stack", "thread_info", on_stack}, {"freebsd", "td_pcb", "pcb", freebsd_pcb},
+};
 
 constexpr std::string_view machines[] = {"arm", "armv7l", "armv7", "armv6l", "armv6", "armv5tel"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PGD"};

@@ -58,7 +58,39 @@ constexpr SavedRegister linux_frame[] = {
     {"s4", "thread.s", 32}, {"s5", "thread.s", 40}, {"s6", "thread.s", 48}, {"s7", "thread.s", 56}, {"s8", "thread.s", 64},
     {"s9", "thread.s", 72}, {"s10", "thread.s", 80}, {"s11", "thread.s", 88},
 };
-constexpr SavedFrame frames[] = {{"linux", "thread", "", linux_frame}};
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/riscv/include/pcb.h); the caller's pc is what was in ra.  12.x has what a
+// call may change in it, too.
+constexpr SavedRegister freebsd_pcb[] = {
+    {"pc", {}, 0x00}, {"ra", {}, 0x00}, {"sp", {}, 0x08}, {"gp", {}, 0x10}, {"tp", {}, 0x18},
+    {"fp", {}, 0x20}, {"s1", {}, 0x28}, {"s2", {}, 0x30}, {"s3", {}, 0x38}, {"s4", {}, 0x40}, {"s5", {}, 0x48}, {"s6", {}, 0x50},
+    {"s7", {}, 0x58}, {"s8", {}, 0x60}, {"s9", {}, 0x68}, {"s10", {}, 0x70}, {"s11", {}, 0x78},
+};
+constexpr SavedRegister freebsd_pcb_12[] = {
+    {"pc", {}, 0x00}, {"ra", {}, 0x00}, {"sp", {}, 0x08}, {"gp", {}, 0x10}, {"tp", {}, 0x18},
+    {"fp", {}, 0x58}, {"s1", {}, 0x60}, {"s2", {}, 0x68}, {"s3", {}, 0x70}, {"s4", {}, 0x78}, {"s5", {}, 0x80}, {"s6", {}, 0x88},
+    {"s7", {}, 0x90}, {"s8", {}, 0x98}, {"s9", {}, 0xa0}, {"s10", {}, 0xa8}, {"s11", {}, 0xb0},
+};
+constexpr SavedFrame frames[] = {
+    {"linux", "thread", "", linux_frame},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_s", .mark_at = 0x20, .since = 1'300'000, .smaller_than = 760},
+    {"freebsd", "td_pcb", "pcb", freebsd_pcb_12},
+};
+
+// FreeBSD's handlers save struct trapframe (sys/riscv/include/frame.h) where the stack pointer then is (sys/riscv/riscv/exception.S).
+constexpr SavedRegister freebsd_trapframe[] = {
+    {"ra", {}, 0x00}, {"sp", {}, 0x08}, {"gp", {}, 0x10}, {"tp", {}, 0x18}, {"t0", {}, 0x20}, {"t1", {}, 0x28}, {"t2", {}, 0x30},
+    {"t3", {}, 0x38}, {"t4", {}, 0x40}, {"t5", {}, 0x48}, {"t6", {}, 0x50}, {"fp", {}, 0x58}, {"s1", {}, 0x60}, {"s2", {}, 0x68},
+    {"s3", {}, 0x70}, {"s4", {}, 0x78}, {"s5", {}, 0x80}, {"s6", {}, 0x88}, {"s7", {}, 0x90}, {"s8", {}, 0x98}, {"s9", {}, 0xa0},
+    {"s10", {}, 0xa8}, {"s11", {}, 0xb0}, {"a0", {}, 0xb8}, {"a1", {}, 0xc0}, {"a2", {}, 0xc8}, {"a3", {}, 0xd0}, {"a4", {}, 0xd8},
+    {"a5", {}, 0xe0}, {"a6", {}, 0xe8}, {"a7", {}, 0xf0},
+    {"pc", {}, 0xf8},
+};
+constexpr SavedFrame freebsd_trapframes[] = {{"freebsd", {}, "trapframe", freebsd_trapframe}};
+constexpr TrapEntry freebsd_entries[] = {
+    {.name = "fork_trampoline", .outermost = true},
+    {.name = "cpu_exception_handler_", .prefix = true},  // supervisor, user
+};
+constexpr FreebsdTraps freebsd_traps{.entries = freebsd_entries, .frames = freebsd_trapframes};
 
 constexpr std::string_view machines[] = {"riscv64"};
 constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
@@ -107,6 +139,7 @@ constexpr Arch riscv64{
     .frames = frames,
     .level_names = level_names,
     .linux_layout = &linux_layout,
+    .freebsd_traps = &freebsd_traps,
 };
 
 }  // namespace kvm::arch

@@ -43,20 +43,30 @@ std::uint8_t dwarf_number(const arch::Arch& arch, std::optional<std::size_t> ind
   return index ? static_cast<std::uint8_t>(std::max<int>(arch.registers[*index].dwarf, 0)) : std::uint8_t{0};
 }
 
-void add_rows(const KernelView& view, const std::vector<Function>& functions, std::uint64_t moved, std::vector<UnwindRow>& rows) {
+// The cfa is the trap frame's end, which is not the cfa of what the entry code calls: debuggers take two such frames for one.  Where
+// user code is told by a word of the frame, the cfa is its beginning.
+std::int64_t frame_bytes(const KernelView& view, const arch::FreebsdTraps& traps) {
+  const arch::SavedFrame* frame = traps.user_register.empty() ? layout_of(view, traps.frames, 0) : nullptr;
+  std::int64_t bytes = 0;
+  for (const arch::SavedRegister& saved : frame ? frame->regs : std::span<const arch::SavedRegister>())
+    bytes = std::max<std::int64_t>(bytes, saved.word_at + view.arch.pointer_bytes);
+  return bytes;
+}
+
+void add_rows(const KernelView& view, const std::vector<Function>& functions, std::int64_t bytes, std::uint64_t moved, std::vector<UnwindRow>& rows) {
   for (const Function& function : functions) {
     UnwindRow row{.address = function.first + moved};
     row.kind = function.entry->outermost ? UnwindRow::Kind::end : UnwindRow::Kind::interrupt;
     row.interrupted = !function.entry->outermost && !function.entry->call;
     row.cfa_register = dwarf_number(view.arch, register_index(view.arch, arch::Role::sp));
-    row.cfa_offset = function.entry->offset;
+    row.cfa_offset = static_cast<std::int16_t>(function.entry->offset + bytes);
     if (!rows.empty() && rows.back().address == row.address) rows.pop_back();
     rows.push_back(row);
     rows.push_back({.address = function.end + moved, .kind = UnwindRow::Kind::elsewhere});
   }
 }
 
-void add_places(const KernelView& view, const arch::FreebsdTraps& traps, Pieces& pieces) {
+void add_places(const KernelView& view, const arch::FreebsdTraps& traps, std::int64_t bytes, Pieces& pieces) {
   const arch::SavedFrame* frame = layout_of(view, traps.frames, 0);
   for (const arch::SavedRegister& saved : frame ? frame->regs : std::span<const arch::SavedRegister>()) {
     const auto index = register_index(view.arch, saved.reg);
@@ -67,10 +77,10 @@ void add_places(const KernelView& view, const arch::FreebsdTraps& traps, Pieces&
     }
     if (view.arch.registers[*index].role == arch::Role::pc && view.arch.registers[*index].dwarf < 0) {
       pieces.pc_column = traps.pc_column;
-      pieces.interrupt_frame.push_back({traps.pc_column, saved.word_at});
+      pieces.interrupt_frame.push_back({traps.pc_column, saved.word_at - bytes});
     }
     if (view.arch.registers[*index].dwarf < 0) continue;
-    pieces.interrupt_frame.push_back({dwarf_number(view.arch, index), saved.word_at});
+    pieces.interrupt_frame.push_back({dwarf_number(view.arch, index), saved.word_at - bytes});
   }
 }
 
@@ -83,11 +93,12 @@ Pieces trap_pieces(const KernelView& view) {
   const auto functions = traps ? entry_functions(view, *traps) : std::vector<Function>();
   if (functions.empty()) return all;
   kernel.sections.push_back({".text", functions.front().first, functions.back().end - functions.front().first, true, false});
-  add_rows(view, functions, 0, kernel.unwind);
+  const std::int64_t bytes = frame_bytes(view, *traps);
+  add_rows(view, functions, bytes, 0, kernel.unwind);
   if (const auto moved = traps->moved.empty() ? std::nullopt : read_int(view, traps->moved); moved && *moved)
-    add_rows(view, functions, static_cast<std::uint64_t>(*moved) & (view.arch.pointer_bytes == 4 ? 0xffff'ffff : ~std::uint64_t{0}), kernel.unwind);
+    add_rows(view, functions, bytes, static_cast<std::uint64_t>(*moved) & (view.arch.pointer_bytes == 4 ? 0xffff'ffff : ~std::uint64_t{0}), kernel.unwind);
   std::ranges::sort(kernel.unwind, {}, &UnwindRow::address);
-  add_places(view, *traps, all);
+  add_places(view, *traps, bytes, all);
   return all;
 }
 
