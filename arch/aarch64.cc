@@ -266,8 +266,8 @@ constexpr Arch aarch64{
     .frames = frames,
     .level_names = level_names,
     .linux_layout = &linux_layout,
-    .freebsd_traps = &freebsd_traps,
     .frame_code = &frame_code,
+    .freebsd_traps = &freebsd_traps,
 };
 
 }  // namespace kvm::arch
