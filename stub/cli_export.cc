@@ -44,7 +44,8 @@ void add_export(CLI::App& app, int& status) {
   add_opening(*command, request->opening, true);
   command->add_option("--elf", request->elf, "File to write")->type_name("FILE")->required();
   command->footer("\nWithout Inquest: gdb VMLINUX FILE, lldb VMLINUX -c FILE, readelf -lnW FILE.  A relocated kernel's symbols must be moved by its\n"
-                  "slide ('inquest info' tells it): in gdb 'symbol-file VMLINUX -o SLIDE', in lldb 'target modules load --file VMLINUX --slide SLIDE'.");
+                  "slide ('inquest info' tells it): in gdb 'symbol-file VMLINUX -o SLIDE', in lldb 'target modules load --file VMLINUX --slide SLIDE'.\n"
+                  "With FreeBSD's kernel file, gdb must be told before that registers are laid out as in Linux's cores: 'set osabi GNU/Linux'.");
   command->callback([request, &status] { status = run(*request); });
 }
 

@@ -7,13 +7,28 @@
 namespace kvm::compat {
 namespace {
 
-// The kernel's window on all of RAM is what most of the mapped memory has the same distance to.  No system has to be asked
-// what it calls it.
-std::optional<std::uint64_t> direct_map_distance(const std::vector<Extent>& runs) {
+// How much of a run is RAM: kernels map devices, too, and much of them.
+std::uint64_t ram_of(const Extent& run, std::span<const PhysRange> ram) {
+  const std::uint64_t first = run.phys->raw, last = first + std::min(run.last - run.first, ~first);
+  std::uint64_t bytes = 0;
+  for (auto range = std::ranges::partition_point(ram, [&](const PhysRange& r) { return r.first.raw + (r.size - 1) < first; });
+       range != ram.end() && range->first.raw <= last; ++range)
+    bytes += std::min(last, range->first.raw + (range->size - 1)) - std::max(first, range->first.raw) + 1;
+  return bytes;
+}
+
+// The kernel's window on all of RAM is what most of what it maps has the same distance to; a kernel without one has no such distance.
+// No system has to be asked what it calls it.
+std::optional<std::uint64_t> direct_map_distance(const std::vector<Extent>& runs, std::span<const PhysRange> ram) {
   std::map<std::uint64_t, std::uint64_t> bytes;
-  for (const Extent& run : runs) bytes[run.first.raw - run.phys->raw] += run.last - run.first;
+  std::uint64_t total = 0;
+  for (const Extent& run : runs) {
+    const std::uint64_t here = ram_of(run, ram);
+    bytes[run.first.raw - run.phys->raw] += here;
+    total += here;
+  }
   const auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
-  return most == bytes.end() ? std::nullopt : std::optional(most->first);
+  return most == bytes.end() || most->second <= total / 2 ? std::nullopt : std::optional(most->first);
 }
 
 // Mapped runs by physical address.  Pages are asked for in ascending order.
@@ -63,7 +78,7 @@ class PageWalk {
 
  private:
   PageWalk(const Kernel& kernel, const std::vector<Extent>& runs)
-      : memory_(*kernel.dump().memory), page_bytes_(kernel.arch().page_size), distance_(direct_map_distance(runs)),
+      : memory_(*kernel.dump().memory), page_bytes_(kernel.arch().page_size), distance_(direct_map_distance(runs, memory_.ranges())),
         direct_(those_of(runs, true)), elsewhere_(those_of(runs, false)) {}
 
   std::vector<Extent> those_of(const std::vector<Extent>& runs, bool direct) const {

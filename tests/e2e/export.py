@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 
+from freebsd import FACTS, FreebsdDump
 from lib import FOREIGN, Skip
 
 VARIABLES = ["linux_banner", "init_task", "init_uts_ns", "saved_command_line"]
@@ -162,7 +163,32 @@ def same_file(env, crash):
             yield f"{one} and {other} give different files"
 
 
+def freebsd(env, name):
+    """A FreeBSD kernel's core: `hz` and each CPU's pc, in a gdb that is told not to look for FreeBSD's layout of registers."""
+    dump = FreebsdDump(env, name)
+    core = env.temp("freebsd.elf")
+    done = export(env, dump, core)
+    if done.returncode not in (0, 1):  # the samples are cut, which is said
+        yield done.stderr.decode(errors="replace")[:300]
+    hz = env.json("symbol", dump, "hz")[0]["address"]
+    running = [row for row in env.json("ps", dump) if row["cpu"] is not None]
+    gdb = "gdb-multiarch" if name.startswith("arm64") else "gdb"
+    for words in ([f"core-file {core}"], ["set osabi GNU/Linux", f"file {dump.vmlinux}", f"core-file {core}"]):
+        shown = run(gdb, "-nx", "-batch", *[part for word in [*words, f"x/wd {hz}", "info threads"] for part in ("-ex", word)], text=True, errors="replace")
+        if f"\t{FACTS[name].hz}" not in shown.stdout:
+            yield f"{words}: hz is not {FACTS[name].hz}: {shown.stdout[-200:]} {shown.stderr[-200:]}"
+        if shown.stdout.count("LWP") < 2 or not running:
+            yield f"{words}: no threads: {shown.stdout[-200:]}"
+    shown = run("lldb-19", "--no-lldbinit", "-b", "-o", f"target create --core {core}", "-o", f"memory read -c1 -s4 -f d {hz}", "-o", "thread list", text=True)
+    if f": {FACTS[name].hz}" not in shown.stdout or "thread #1" not in shown.stdout:
+        yield f"lldb: {shown.stdout[-300:]}"
+    core.unlink(missing_ok=True)
+
+
 def tests(env):
+    for name in FACTS:
+        if (env.corpus / "freebsd" / name / "vmcore").exists():
+            yield f"freebsd/{name}", functools.partial(freebsd, env, name)
     for crash in [*env.crashes(), *env.crashes(FOREIGN)]:
         if crash.name != "many":
             yield crash.dump().id, functools.partial(on_dump, env, crash.dump(), crash.name in ("kexec", "qemu"))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from freebsd import FACTS, FreebsdDump
 from lib import FOREIGN, HERE, Skip
 
 STATES = {"R": 2, "S": 3, "D": 3, "I": 3, "P": 3, "T": 4, "t": 4, "Z": 5, "X": 5}  # letters of /proc as numbers of <sys/proc.h>
@@ -166,6 +167,26 @@ def on_dump(env, crash, dump):
             yield f"cpus {rows(output, 'cpus')}, possible {possible}"
 
 
+def on_freebsd(env, name):
+    """FreeBSD's kernels of both kinds, native and not: symbols, every thread, every page."""
+    dump = FreebsdDump(env, name)
+    done = stage(env).run(str(dump.vmlinux), str(dump.path), "allproc", "_hz", "no_such_symbol")
+    if done.returncode:
+        yield f"exit status {done.returncode}: {done.stdout[:300]} {done.stderr[:300]}"
+        return
+    if rows(done.stdout, "native") != [["1" if name.startswith("amd64") else "0"]]:
+        yield f"native: {rows(done.stdout, 'native')}"
+    if rows(done.stdout, "missing") != [["1"]]:
+        yield f"missing: {rows(done.stdout, 'missing')}"
+    threads = rows(done.stdout, "thread")
+    if len(threads) != FACTS[name].threads:
+        yield f"{len(threads)} threads, expected {FACTS[name].threads}"
+    found = {(int(row[0]), row[-1]) for row in threads}
+    for thread in FACTS[name].shown:
+        if (thread.pid, thread.name.split("/")[0]) not in found:
+            yield f"no {thread.name} of process {thread.pid} in {sorted(found)[:6]}"
+
+
 def alone(env, crash, dump):
     """No kernel file: names come from the dump."""
     done = stage(env).run(None, str(dump.path), "linux_banner")
@@ -204,6 +225,9 @@ def tests(env):
     for crash in [*env.crashes(), *env.crashes(FOREIGN)]:
         for dump in dump_names(crash):
             yield dump.id, functools.partial(on_dump, env, crash, dump)
+    for name in FACTS:
+        if (env.corpus / "freebsd" / name / "vmcore").exists():
+            yield f"freebsd/{name}", functools.partial(on_freebsd, env, name)
     for crash in env.crashes():
         if crash.name == "kexec":
             yield f"alone/{crash.id}", functools.partial(alone, env, crash, crash.dump())

@@ -11,6 +11,7 @@ namespace {
 
 constexpr unsigned most_cpus = 1 << 16;
 constexpr std::size_t most_groups = 1024, most_swap_devices = 64, name_bytes = 64;
+constexpr std::uint64_t most_arguments = 1 << 20;
 constexpr std::uint64_t p_controlt = 0x2, tdi_lock = 0x8;  // sys/sys/proc.h
 
 std::uint64_t number(const Record& record, std::string_view member) { return record.number(member).value_or(0); }
@@ -218,15 +219,33 @@ Result<VirtAddr> FreebsdStatistics::cpu_variable(VirtAddr at, unsigned cpu) cons
   return at + TRY(view_.pointer_at(offsets + std::uint64_t{cpu} * view_.arch.pointer_bytes)).raw;
 }
 
-// The parts of all CPUs lie a struct pcpu's size apart.  amd64 counts from the first one's struct pcpu, others from 0 (sys/*/include/pcpu_aux.h,
-// counter.h): what is no address is a distance.
+// The parts of all CPUs lie a struct pcpu's size apart.  amd64 counts from CPU 0's struct pcpu, to which __pcpu then points; others
+// from 0, and have no such pointer (sys/*/include/pcpu_aux.h, counter.h).
 Result<VirtAddr> FreebsdStatistics::cpu_object(VirtAddr at, unsigned cpu) const {
   const std::uint64_t size = TRY(view_.types.size_of("pcpu"));
-  VirtAddr base = at;
-  if (const auto first = view_.space.translate(at) ? fail(Errc::not_found) : view_.address_of("__pcpu"))
-    if (const auto symbol = view_.symbols.find("__pcpu"); symbol->size == view_.arch.pointer_bytes)
-      base = VirtAddr{TRY(view_.pointer_at(*first)).raw + at.raw};
-  return base + std::uint64_t{cpu} * size;
+  const auto symbol = view_.address_of("__pcpu");
+  const auto first = symbol ? view_.pointer_at(*symbol) : fail(Errc::not_found);
+  const auto record = first && first->raw ? pcpu(0) : fail(Errc::not_found);
+  return at + (record && *record == *first ? first->raw : 0) + std::uint64_t{cpu} * size;
+}
+
+// The copy that the kernel keeps of short ones (kern.ps_arg_cache_limit, sys/kern/kern_exec.c).
+Result<std::vector<std::string>> FreebsdStatistics::arguments(const Task& task) const {
+  const VirtAddr at = TRY(Record(view_, "proc", task.process).pointer("p_args"));
+  std::vector<std::string> words;
+  if (!at.raw && task.kernel_thread) return words;
+  if (!at.raw) return fail(Errc::not_in_dump, "the kernel keeps no copy of this process's arguments");
+  const Record kept(view_, "pargs", at);
+  const std::uint64_t size = std::min(TRY(kept.number("ar_length")), most_arguments);
+  const Member member = TRY(kept.member("ar_args"));
+  std::string text(size, '\0');
+  text.resize(TRY(view_.space.read(at + member.offset, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()})));
+  for (std::size_t from = 0; from < text.size();) {
+    const std::size_t stop = std::min(text.find('\0', from), text.size());
+    words.push_back(text.substr(from, stop - from));
+    from = stop + 1;
+  }
+  return words;
 }
 
 Result<VirtAddr> FreebsdStatistics::network_variable(VirtAddr at) const {

@@ -11,6 +11,7 @@ class FreebsdStatistics final : public Statistics {
   explicit FreebsdStatistics(const KernelView& view) : view_(view) {}
 
   Result<ProcessDetails> details(const Task& task) const override;
+  Result<std::vector<std::string>> arguments(const Task& task) const override;
   Result<std::array<double, 3>> load_average() const override;
   Result<std::vector<SwapDevice>> swap_devices() const override;
   Result<CpuTimes> cpu_times() const override;

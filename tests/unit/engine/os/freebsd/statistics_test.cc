@@ -113,6 +113,26 @@ TEST_CASE("load, CPUs and their data", "[freebsd][statistics]") {
   CHECK(statistics.cpu_object({0x20}, 1) == areas + 0x1020);
 }
 
+TEST_CASE("arguments are those that the kernel keeps", "[freebsd][statistics]") {
+  FakeFreebsd kernel;
+  kernel.types.define("proc", 0x200, "p_args 0x180 *pargs");
+  kernel.types.define("pargs", 0x10, "ar_ref 0 u4; ar_length 4 u4; ar_args 8 a1");
+  Task task;
+  task.process = kernel.allocate(0x200);
+  const VirtAddr kept = kernel.allocate(64);
+  kernel.put(kept + 4, 9, 4);
+  kernel.put_text(kept + 8, std::string_view("ls\0-l\0/x", 8));
+  const KernelView view = kernel.view();
+  const FreebsdStatistics statistics(view);
+  CHECK(statistics.arguments(task).error().code == Errc::not_in_dump);
+  task.kernel_thread = true;
+  CHECK(statistics.arguments(task)->empty());
+  kernel.put_pointer(task.process + 0x180, kept);
+  CHECK(*statistics.arguments(task) == std::vector<std::string>{"ls", "-l", "/x"});
+  kernel.put(kept + 4, 0xffffffff, 4);
+  CHECK(statistics.arguments(task)->size() < 70000);
+}
+
 TEST_CASE("swap devices, and a list of them that loops", "[freebsd][statistics]") {
   FakeFreebsd kernel;
   kernel.types.define("swdevt", 0x40, "sw_flags 0x0 s4; sw_nblks 0x8 s4; sw_used 0xc s4; sw_vp 0x10 *vnode; sw_list 0x20 r16");
