@@ -155,11 +155,15 @@ const Shared::State::Opened& Shared::State::open(const std::string& name) {
   return found->second;
 }
 
+// Files that we make have a name, and where they are kept a path: what the client was told.
 const File* Shared::State::file(const std::string& name) {
   const bool has_vmlinux = !kernel.vmlinux().empty();
-  const bool listed = (has_vmlinux && name == vmlinux()) || (!has_vmlinux && has_kernel_file() && name == image_name) ||
-                      (has_vmlinux && settings.unwind && name == unwind_name) ||
-                      std::ranges::any_of(module_files(), [&](const auto& entry) { return entry.second == name; });
+  if (has_vmlinux ? settings.unwind != nullptr : has_kernel_file()) {
+    const std::string ours(has_vmlinux ? unwind_name : image_name);
+    const Opened& opened = open(ours);
+    if (opened.file && (name == ours || name == opened.path)) return &*opened.file;
+  }
+  const bool listed = (has_vmlinux && name == vmlinux()) || std::ranges::any_of(module_files(), [&](const auto& entry) { return entry.second == name; });
   if (!listed) return nullptr;
   const Opened& opened = open(name);
   return opened.file ? &*opened.file : nullptr;

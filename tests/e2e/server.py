@@ -225,10 +225,27 @@ def check_gdbs(env, dump):
         yield from differ("the two say the same", shown[0] == shown[1], True)
 
 
+def check_no_file(env, dump):
+    """A gdb that has no file gets the image through the protocol, whatever there is on the machine that the server runs on; one that has
+    the vmlinux gets the frames that this lacks."""
+    asked = ["-ex", "p init_task.comm", "-ex", "bt", "-ex", "info sharedlibrary"]
+    for vmlinux in (False, True):
+        with serving(env, dump, *([] if vmlinux else ["--no-vmlinux"]), vmlinux=vmlinux) as server:
+            files = ["-iex", "set index-cache enabled on", dump.crash.vmlinux] if vmlinux else []
+            done = subprocess.run([dump.crash.gdb, "-nx", "-q", "-batch", *files, "-ex", f"target remote {server.where}", *asked],
+                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS)
+            said = text(done.stdout)
+            yield from lacks(f"gdb {'with' if vmlinux else 'without'} a vmlinux", said, "swapper", "sysrq_handle_crash", "entry_SYSCALL_64")
+            yield from differ("standard error", [line for line in text(done.stderr).splitlines() if "Could not open" in line or "No such file" in line
+                                                 and "target:" in line], [])
+            if vmlinux and not re.search(r"Yes .*unwind", said):
+                yield f"the frames were not loaded: {said[-300:]}"
+
+
 def tests(env):
     for crash in env.crashes()[:1]:
         checks = {"clients": check_clients, "vanishing": check_vanishing, "killed-gdb": check_killed_gdb, "sent-again": check_sent_again,
                   "unix": check_unix, "port": check_port, "once": check_once, "signals": check_signals, "trace": check_trace,
-                  "gdbs": check_gdbs}
+                  "gdbs": check_gdbs, "no-file": check_no_file}
         for name, check in checks.items():
             yield name, functools.partial(check, env, crash.dump())
