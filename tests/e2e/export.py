@@ -56,17 +56,21 @@ def segments(core):
         yield "no NT_PRSTATUS"
 
 
+def compare(env, dump, debugger, wanted):
+    """What the debugger wrote into a file for each place."""
+    for i, (address, size) in enumerate(wanted):
+        ours, path = expected(env, dump, address, size), env.temp(f"{debugger}{i}")
+        theirs = path.read_bytes() if path.exists() else b""
+        path.unlink(missing_ok=True)
+        if ours is not None and theirs != ours:
+            yield f"{debugger} at {address:#x}: {theirs[:16].hex()} ({len(theirs)} bytes), expected {ours[:16].hex()} ({size})"
+
+
 def in_gdb(env, dump, core, wanted):
     commands = [f"dump binary memory {env.temp(f'gdb{i}')} {address:#x} {address + size:#x}" for i, (address, size) in enumerate(wanted)]
     words = [word for command in [f"core-file {core}", *commands, "info threads"] for word in ("-ex", command)]
     done = run(dump.crash.gdb, "-nx", "-batch", *words, text=True, errors="replace")
-    for i, (address, size) in enumerate(wanted):
-        ours = expected(env, dump, address, size)
-        path = env.temp(f"gdb{i}")
-        theirs = path.read_bytes() if path.exists() else b""
-        path.unlink(missing_ok=True)
-        if ours is not None and theirs != ours:
-            yield f"gdb at {address:#x}: {theirs[:16].hex()} ({len(theirs)} bytes), expected {ours[:16].hex()} ({size})"
+    yield from compare(env, dump, "gdb", wanted)
     if "Thread" not in done.stdout and "LWP 1" not in done.stdout:
         yield f"gdb shows no thread: {done.stdout[-200:]} {done.stderr[-200:]}"
 
@@ -87,13 +91,7 @@ def in_lldb(env, dump, core, wanted):
     for i, (address, size) in enumerate(wanted):
         words += ["-o", f"memory read --force --binary --outfile {env.temp(f'lldb{i}')} --count {size} {address:#x}"]
     done = run("lldb-19", "--no-lldbinit", "-b", *words, "-o", "thread list", text=True, errors="replace")
-    for i, (address, size) in enumerate(wanted):
-        ours = expected(env, dump, address, size)
-        path = env.temp(f"lldb{i}")
-        theirs = path.read_bytes() if path.exists() else b""
-        path.unlink(missing_ok=True)
-        if ours is not None and theirs != ours:
-            yield f"lldb at {address:#x}: {theirs[:16].hex()} ({len(theirs)} bytes), expected {ours[:16].hex()}: {done.stdout[-200:]}"
+    yield from compare(env, dump, "lldb", wanted)
     if "thread #1" not in done.stdout:
         yield f"lldb: {done.stdout[-300:]}"
 
