@@ -152,6 +152,7 @@ constexpr LinuxLayout linux_layout{
     .image_base_key = "KERNELOFFSET",
     .slide_key = "",
     .interrupt_frame = interrupt_frame,
+    .first_shared = 0x2000,
 };
 
 }  // namespace

@@ -406,8 +406,7 @@ void FrameTable::add_user_code() {
   if (end > low) close(open_fde(cie_for(UnwindRow::Kind::end, false), {low}, {end}));
 }
 
-// The end of the address space: where user code has no addresses of its own, its frames are there; and so are those of pc 0, since
-// debuggers look for the call in front of a pc.  gdb fails on a frame that nobody describes (s390).
+// The end of the address space, where frames of user code are that has no addresses of its own.
 void FrameTable::add_no_code() {
   close(open_fde(cie_for(UnwindRow::Kind::end, false), {0xffff'ffff'ffff'0000}, {~std::uint64_t{0}}));
 }

@@ -38,7 +38,7 @@ std::vector<Mapping> mappings_of(const OsInput& in, const Anchor& anchor, std::u
     maps.push_back({{window.first}, {window.last}, Linear{{window.phys}}, "direct window"});
   // The lower half's root, where it has one, is a process's.
   const bool upper_only = anchor.table.mode->halves == arch::Halves::two_roots;
-  maps.push_back({{upper_only ? std::uint64_t{1} << 63 : 0}, {~std::uint64_t{0}}, whole_table(in, anchor, slide), "page tables"});
+  maps.push_back({{upper_only ? std::uint64_t{1} << 63 : layout_of(in).first_shared}, {~std::uint64_t{0}}, whole_table(in, anchor, slide), "page tables"});
   const auto image = image_range(in, slide);
   if (image && image->first <= image->second)
     maps.insert(layout_of(in).image_in_tables ? maps.end() : maps.begin(),

@@ -66,6 +66,10 @@ TEST_CASE("s390: the image's place by VMCOREINFO, the levels by the root's first
   CHECK(map->mode == "3-level");
   CHECK(map->slide == 0x3ffe0000000 - 0x100000);
   CHECK(phys(machine, *map, 0x3ffe0000010) == 0x20010u);
+  const auto lowcore = AddressSpace(*machine.dump.memory, map->mappings).extent_at({0x1ff8});  // every CPU's own
+  REQUIRE(lowcore);
+  CHECK(!lowcore->phys);
+  CHECK(lowcore->last.raw == 0x1fff);
 }
 
 TEST_CASE("Power: the kernel's own variables tell the shape of its tables", "[linux][map]") {
