@@ -4,12 +4,13 @@
 namespace kvm::rsp::handle {
 namespace {
 
+bool is_zero_if_unknown(const arch::Arch& arch, std::size_t index) { return arch.gdb_needs_pc && arch.registers[index].role == arch::Role::pc; }
+
 void append_value(std::string& out, const RegisterFile& registers, std::size_t index) {
   const auto value = registers.get(index);
-  const arch::Register& reg = registers.arch().registers[index];
-  const bool zero = registers.arch().gdb_needs_pc && reg.role == arch::Role::pc;
+  const std::size_t digits = 2 * ((registers.arch().registers[index].bits + 7u) / 8);
   if (value) append_hex(out, *value);
-  else out.append(2 * ((reg.bits + 7u) / 8), zero ? '0' : 'x');  // x: known to be unknown
+  else out.append(digits, is_zero_if_unknown(registers.arch(), index) ? '0' : 'x');  // x: known to be unknown
 }
 
 }  // namespace
@@ -26,9 +27,10 @@ Reply read_register(State& s, Args args) {
   const RegisterFile& registers = s.registers(TRY(take_thread_suffix(s, args)));
   const auto index = parse_hex(args);
   if (!index || *index >= registers.arch().registers.size()) return fail(Errc::bad_request);
-  const auto value = registers.get(*index);
-  if (!value) return fail(Errc::not_found);
-  return hex(as_text(*value));
+  if (!registers.get(*index) && !is_zero_if_unknown(registers.arch(), *index)) return fail(Errc::not_found);
+  std::string reply;
+  append_value(reply, registers, *index);
+  return reply;
 }
 
 Reply write(State&, Args) { return fail(Errc::read_only, "this dump is read-only"); }

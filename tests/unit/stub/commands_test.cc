@@ -96,6 +96,18 @@ TEST_CASE("registers, in the order of target.xml") {
   CHECK(c.read("features:read:other.xml") == "(E01)");
 }
 
+TEST_CASE("a pc of 0, where gdb dies of one that is not known") {
+  Conversation c({.arch = "mips64el"});
+  c.as_gdb();
+  const std::string g = c.ask("g");
+  constexpr std::size_t pc = 34 * 16;  // behind r0 to r31, lo and hi
+  CHECK(g.find_first_not_of('x') == pc);
+  CHECK(g.substr(pc, 16) == std::string(16, '0'));
+  CHECK(g.find_first_not_of('x', pc + 16) == g.npos);
+  CHECK(c.ask("p22") == std::string(16, '0'));
+  CHECK(c.ask("p1") == "E45");
+}
+
 TEST_CASE("memory: the readable prefix, or why there is none") {
   Conversation c;
   c.as_gdb();

@@ -72,6 +72,7 @@ inline Task task(std::uint64_t tid, std::string comm, char state) {
 }
 
 struct Options {
+  std::string_view arch = "x86_64";  // its registers are known of this one only
   std::size_t more_tasks = 0;
   std::string vmlinux = {};
   std::vector<std::string> symbol_dirs = {};
@@ -135,7 +136,7 @@ class FakeOs final : public OsModel {
 inline Kernel make_kernel(const Options& options = {}) {
   KernelParts parts;
   parts.path = "/tmp/vmcore";
-  parts.arch = arch::find("x86_64");
+  parts.arch = arch::find(options.arch);
   parts.dump.format = "fake";
   parts.dump.arch = parts.arch;
   parts.dump.memory = std::make_unique<Memory>();
