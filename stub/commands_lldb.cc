@@ -26,7 +26,8 @@ Reply enable_error_strings(State& s, Args) {
   return "OK";
 }
 
-Reply host_info(State& s, Args) { return machine_fields(s.kernel().arch()); }
+// lldb takes an answer that comes later than after 5 seconds for the next question's.
+Reply host_info(State& s, Args) { return machine_fields(s.kernel().arch()) + "default_packet_timeout:60;"; }
 
 // The build id lets lldb check the user's vmlinux, or find one; the slide is KASLR's.  It complains when it finds none.
 Reply process_info(State& s, Args) {

@@ -207,7 +207,7 @@ TEST_CASE("lldb's documents") {
   Conversation c({.build_id = "c0ffee"});
   c.as_lldb();
   const std::string triple = "triple:" + hex("x86_64-unknown-none") + ";ptrsize:8;endian:little;";
-  CHECK(c.ask("qHostInfo") == triple);
+  CHECK(c.ask("qHostInfo") == triple + "default_packet_timeout:60;");
   CHECK(c.ask("qProcessInfo") == "pid:10000000;" + triple + "ostype:none;main-binary-uuid:c0ffee;main-binary-slide:1a000000;");
   const std::string stop = c.ask("?");
   CHECK(stop.starts_with("T05thread:2a;name:bash;10:1a1000008088ffff;06:407000008088ffff;07:007000008088ffff;reason:exception;"));
