@@ -106,7 +106,7 @@ constexpr NoteField control[] = {
 constexpr NoteField prefix[] = {{"prefix", 0, 4}};
 // NT_S390_CTRS, NT_S390_PREFIX (include/uapi/linux/elf.h).
 constexpr CpuNote notes[] = {
-    {"CORE", 1, 336, 32, prstatus},
+    {"CORE", 1, 328, 32, prstatus},
     {"CORE", 2, 136, -1, fpregset},
     {"LINUX", 0x304, 128, -1, control},
     {"LINUX", 0x305, 4, -1, prefix},

@@ -3,6 +3,7 @@
 
 #include "engine/compat/handle.h"
 #include "engine/mapped.h"
+#include "engine/page_bytes.h"
 
 namespace kvm::compat {
 namespace {
@@ -78,7 +79,7 @@ class PageWalk {
 
  private:
   PageWalk(const Kernel& kernel, const std::vector<Extent>& runs)
-      : memory_(*kernel.dump().memory), page_bytes_(kernel.arch().page_size), distance_(direct_map_distance(runs, memory_.ranges())),
+      : memory_(*kernel.dump().memory), page_bytes_(page_bytes(kernel.space(), kernel.arch())), distance_(direct_map_distance(runs, memory_.ranges())),
         direct_(those_of(runs, true)), elsewhere_(those_of(runs, false)) {}
 
   std::vector<Extent> those_of(const std::vector<Extent>& runs, bool direct) const {

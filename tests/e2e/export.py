@@ -188,7 +188,8 @@ def tests(env):
         if (env.corpus / "freebsd" / name / "vmcore").exists():
             yield f"freebsd/{name}", functools.partial(freebsd, env, name)
     for crash in [*env.crashes(), *env.crashes(FOREIGN)]:
-        if crash.name != "many":
+        # gdb 13 dies of a MIPS core without registers, and a raw image has none.
+        if crash.name != "many" and crash.dump().name != "raw.img":
             yield crash.dump().id, functools.partial(on_dump, env, crash.dump(), crash.name in ("kexec", "qemu"))
     for crash in env.crashes():
         if crash.id == "6.1/kexec":

@@ -210,6 +210,8 @@ def walk_counts(env, crash):
 
 
 def dump_names(crash):
+    if crash.dump().options:  # nobody can tell kvm_open2() a raw image's format
+        return
     yield crash.dump()
     for name in ("zstd.kdump", "vmcoreinfo.kdump", "flat.elf"):
         if (crash.folder / name).exists():

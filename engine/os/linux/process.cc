@@ -3,6 +3,7 @@
 
 #include "engine/os/linux/list.h"
 #include "engine/os/linux/statistics.h"
+#include "engine/page_bytes.h"
 
 namespace kvm::os_linux {
 namespace {
@@ -81,7 +82,7 @@ std::uint64_t resident_pages(const KernelView& view, const Record& mm) {
 void add_memory(const KernelView& view, const Record& task, ProcessDetails& details) {
   const auto mm = task.follow("mm", "mm_struct");
   if (!mm || !mm->address().raw) return;
-  const std::uint64_t page = view.arch.page_size;
+  const std::uint64_t page = page_bytes(view.space, view.arch);
   details.space = mm->address();
   details.executable = mm->pointer("exe_file").value_or(VirtAddr{});
   details.virtual_bytes = number(*mm, "total_vm") * page;
