@@ -29,8 +29,8 @@ int report(const CLI::ParseError& error, const CLI::App& app, std::string_view f
 
 int main(int argc, char** argv) {
   std::signal(SIGBUS, file_shrank);
-  CLI::App app{"Inquest lets stock gdb and lldb debug a dead kernel: it reads crash dumps of Linux and serves them to any debugger that\n"
-               "speaks the GDB remote protocol.\n"};
+  CLI::App app{"Inquest lets stock gdb and lldb debug a dead kernel: it reads crash dumps of Linux and FreeBSD and serves them\n"
+               "to any debugger that speaks the GDB remote protocol.\n"};
   app.name("inquest");
   app.set_version_flag("--version", "inquest " INQUEST_VERSION);
   app.require_subcommand(1);
