@@ -185,7 +185,7 @@ TEST_CASE("a kernel that hides which CPU panicked: the one that is in panic()", 
   FakeKernel kernel;
   kernel.symbols.remove("panic_cpu");
   kernel.symbols.add("panic", {0xffffffff81001000}, 0x100);
-  const VirtAddr other = kernel.allocate(0x1000), stack = kernel.allocate(0x1000);
+  const VirtAddr stack = kernel.allocate(0x1000), other = kernel.allocate(0x1000);
   kernel.put(other + 0x40, 0xffffffff81001100);  // behind it
   kernel.put(stack + 0x40, 0xa13fffff81001010);  // signed
   std::vector<os_linux::CpuSlot> cpus{{0, true, {}, {}, {}, RegisterFile(kernel.view().arch)}, {1, true, {}, {}, {}, std::nullopt},
