@@ -19,10 +19,11 @@ constexpr std::uint64_t longest_start = 8;  // instructions before an interrupt'
 
 struct State {
   enum class Ra : std::uint8_t { kept, saved, lost };
-  std::int32_t sp = 0, fp = nowhere;          // the cfa's distance from them; nowhere: not known
-  std::int32_t fp_at = nowhere, ra_at = 0;    // where they are saved, from the cfa; fp: nowhere, in its register
+  std::int32_t sp = 0, fp = nowhere;        // the cfa's distance from them; nowhere: not known
+  std::int32_t fp_at = nowhere, ra_at = 0;  // where they are saved, from the cfa; nowhere: the frame pointer is in its register
   Ra ra = Ra::kept;
-  bool interrupt = false, called = false, switched = false;  // the cfa is a record of what was interrupted
+  bool interrupt = false, called = false;   // the cfa is a record of what was interrupted, or called
+  bool switched = false;                    // the caller is on another stack
 
   bool framed() const { return fp != nowhere && ra == Ra::saved; }
 };
@@ -74,11 +75,11 @@ class Follower {
   };
   std::vector<Behind> behind_calls_;    // reached if the call returns
   std::optional<State> body_;           // the first that has a frame
-  std::vector<std::pair<std::uint64_t, State>> tables_;  // where jumps go nobody knows where to
+  std::map<std::uint64_t, State> tables_;  // where jumps go nobody knows where to
   bool is_entry_ = false;
   std::size_t function_ = 0;
   // Jumps to other functions: with an interrupt's record, and with a frame of another kind.
-  std::map<std::uint64_t, State> interrupted_;
+  std::vector<std::pair<std::uint64_t, State>> interrupted_;
   std::vector<std::pair<std::size_t, std::uint64_t>> leaves_;
 };
 
@@ -96,7 +97,7 @@ void Follower::reach(std::uint64_t offset, const State& state) {
 }
 
 void Follower::leave(std::uint64_t target, const State& state) {
-  if (state.interrupt) interrupted_.emplace(target, state);
+  if (state.interrupt) interrupted_.emplace_back(target, state);
   else if (state.sp != 0) leaves_.emplace_back(function_, target);
 }
 
@@ -140,7 +141,7 @@ void Follower::step(const CodeFunction& function, Bytes code, std::uint64_t offs
   State then = after(here, step);
   if (step.flow == call && then.ra == State::Ra::kept && !then.interrupt) then.ra = State::Ra::lost;
   if (step.flow == call || step.flow == trap) behind_calls_.push_back({offset + size_, then, step.flow == trap});
-  if (step.flow == computed) tables_.emplace_back(offset, then);
+  if (step.flow == computed) tables_.emplace(offset, then);
   if (step.flow == next || step.flow == branch) reach(offset + size_, then);
   if (step.flow != branch && step.flow != jump) return;
   const std::uint64_t target = step.target - function.address.raw;
@@ -194,11 +195,8 @@ UnwindRow Follower::row(VirtAddr address, const State& state) const {
 
 // What no way leads to is behind a jump through a table.
 State Follower::behind(std::uint64_t offset, const State& entry) const {
-  const State* nearest = nullptr;
-  std::uint64_t at = 0;
-  for (const auto& [table, state] : tables_)
-    if (table < offset && table >= at) nearest = &state, at = table;
-  return nearest ? *nearest : body_.value_or(entry);
+  const auto next = tables_.lower_bound(offset);
+  return next == tables_.begin() ? body_.value_or(entry) : std::prev(next)->second;
 }
 
 Follower::Found Follower::follow(std::size_t index, const State& entry) {
@@ -239,14 +237,10 @@ std::vector<UnwindRow> Follower::rows() {
     return at != functions_.end() && at->address.raw == address ? std::optional(static_cast<std::size_t>(at - functions_.begin())) : std::nullopt;
   };
   std::set<std::uint64_t> done;
-  for (bool more = true; more;) {
-    more = false;
-    for (const auto& [address, state] : std::map(interrupted_)) {
-      const auto function = index_of(address);
-      if (!done.insert(address).second || !function || found[*function].is_entry) continue;
-      found[*function] = follow(*function, state);
-      more = true;
-    }
+  for (std::size_t i = 0; i < interrupted_.size(); ++i) {
+    const auto [address, state] = interrupted_[i];
+    const auto function = index_of(address);
+    if (function && done.insert(address).second && !found[*function].is_entry) found[*function] = follow(*function, state);
   }
   for (const auto& [function, target] : leaves_)
     if (const auto entered = index_of(target); entered && found[*entered].is_entry && !found[function].is_entry)

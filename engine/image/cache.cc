@@ -40,6 +40,7 @@ std::string hex(std::uint64_t value) {
 }
 
 constexpr std::size_t kernel_digits = 24;
+constexpr std::uint64_t revision = 2;  // of what images hold: one more with every change to it, so that older files are not found
 
 // Empty when the image of this kernel cannot be told from another's.
 std::string key_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {
@@ -47,6 +48,7 @@ std::string key_of(const Kernel& kernel, const std::string& producer, bool unwin
   if (id.size() < kernel_digits || id.find_first_not_of("0123456789abcdef") != id.npos || !kernel.modules()) return {};
   Hash hash;
   hash.add(producer);
+  hash.add(revision);
   hash.add(unwind_only);
   hash.add(id);
   hash.add(kernel.arch().name);

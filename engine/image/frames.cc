@@ -150,6 +150,7 @@ void FrameTable::rules(UnwindRow::Kind kind) {
   if (saved.empty()) return rule(cfa_undefined, pc_);
   for (const arch::Register& reg : arch_.registers) {
     if (reg.dwarf < 0 || reg.role == arch::Role::pc || reg.role == arch::Role::sp || reg.role == arch::Role::fp) continue;
+    if (arch_.frame_code && reg.role == arch::Role::ra && kind == UnwindRow::Kind::call) continue;  // set_ra()
     const bool general = reg.role == arch::Role::none && reg.bits == 8 * word_ && reg.dwarf < 32;
     const bool elsewhere = saves(pieces_.interrupt_frame, reg.dwarf) || saves(pieces_.interrupt_partial, reg.dwarf);
     if ((general || elsewhere) && !saves(saved, reg.dwarf)) rule(cfa_undefined, static_cast<unsigned>(reg.dwarf));
@@ -307,7 +308,12 @@ void FrameTable::set_fp(const UnwindRow& row) {
 
 void FrameTable::set_ra(const UnwindRow& row) {
   if (row.ra == UnwindRow::Ra::below_cfa) return saved_at(pc_, -word_);
-  if (row.ra == UnwindRow::Ra::at_cfa) return saved_at(pc_, row.ra_offset);
+  // The register of calls, too: gdb asks for it wherever it unwinds on AArch64.
+  if (row.ra == UnwindRow::Ra::at_cfa) {
+    saved_at(ra_, row.ra_offset);
+    return saved_at(pc_, row.ra_offset);
+  }
+  rule(cfa_same_value, ra_);
   rule(cfa_register, pc_);
   out_.uleb(ra_);
 }

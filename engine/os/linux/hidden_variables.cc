@@ -63,6 +63,7 @@ bool is_first_task(const KernelView& view, VirtAddr at) {
 struct ListKind {
   const char *symbol, *type, *module;
 };
+constexpr std::size_t most_heads = 1 << 21;  // a kernel has fewer pointers
 constexpr ListKind lists[] = {{"modules", "module", "mkobj.mod"}, {"btf_modules", "btf_module", "module"}};
 
 bool is_entry(const KernelView& view, const ListKind& kind, VirtAddr at) {
@@ -82,6 +83,7 @@ void find_lists(const KernelView& view, std::span<const Window> windows, Names& 
   for (const ListKind& kind : lists) {
     const auto node = view.types.member(kind.type, "list");
     if (!node) continue;
+    std::size_t looked_at = 0;
     for (const Window& window : windows)
       each_chunk({view.arch, view.space}, window, word, [&](VirtAddr at, Bytes chunk) {
         if (at + chunk.size() <= code_end->address && at >= code->address) return false;
@@ -89,6 +91,7 @@ void find_lists(const KernelView& view, std::span<const Window> windows, Names& 
         for (std::size_t i = -at.raw & (word - 1); i + 2 * word <= chunk.size(); i += word) {
           const std::uint64_t next = number(i), head = (at + i).raw;
           if (!is_data(next) || next == head || !is_data(number(i + word)) || number(i + word) == head) continue;
+          if (++looked_at > most_heads) return true;
           if (view.pointer_at(VirtAddr{next} + word).value_or(VirtAddr{}).raw != head || !is_entry(view, kind, VirtAddr{next} - node->offset)) continue;
           names.emplace_back(kind.symbol, VirtAddr{head});
           return true;

@@ -253,8 +253,8 @@ TEST_CASE("Where calls leave the return address in a register") {
   const Bytes_ pc_is_x30{0x09, 32, 30};
   CHECK(std::ranges::search(made[0].bytes, pc_is_x30).begin() != made[0].bytes.end());
   CHECK(ends_with_nops(made[1].bytes, 20,
-                       {0x44, 0x0c, 29, 32, 0x9d, 4, 0xa0, 3,             // + 4: cfa = x29 + 32; x29 at cfa - 32, pc at cfa - 24
-                        0x4c, 0x0c, 31, 0, 0x08, 29, 0x09, 32, 30}));      // + 12: cfa = sp; x29 as it is, pc in x30
+                       {0x44, 0x9e, 3, 0xa0, 3, 0x0c, 29, 32, 0x9d, 4,             // + 4: x30 and pc at cfa - 24; cfa = x29 + 32; x29 at cfa - 32
+                        0x4c, 0x08, 30, 0x09, 32, 30, 0x0c, 31, 0, 0x08, 29}));  // + 12: x30 as it is, pc in it; cfa = sp; x29 as it is
   pieces.pieces[0].unwind = {interrupted};
   made = entries(make_debug_frame(*arch::find("aarch64"), pieces));
   for (const Bytes_& place : {Bytes_{0x11, 30, 0x62}, Bytes_{0x11, 32, 0x60}})  // factored by -8: 240, 256
