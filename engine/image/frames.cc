@@ -338,12 +338,12 @@ void FrameTable::row(const UnwindRow& row, UnwindRow& known, bool& lost) {
       if (place.reg == pc_) saved_at(pc_, place.offset);
   }
   const bool ra_same = !lost && row.ra == known.ra && (row.ra != UnwindRow::Ra::at_cfa || row.ra_offset == known.ra_offset);
+  if (row.kind == UnwindRow::Kind::call && !ra_same) set_ra(row);
   lost = false;
   const bool cfa_same = row.cfa == known.cfa && row.cfa_register == known.cfa_register && row.cfa_offset == known.cfa_offset;
   const bool fp_same = row.fp == known.fp && (row.fp == UnwindRow::Saved::unchanged || row.fp_offset == known.fp_offset);
   if (!cfa_same) set_cfa(row);
   if (!fp_same) set_fp(row);
-  if (row.kind == UnwindRow::Kind::call && !ra_same) set_ra(row);
   known = row;
 }
 
