@@ -6,7 +6,8 @@
 #include <mutex>
 
 #include "engine/bare.h"
-#include "engine/integers.h"
+#include "engine/kernel_file.h"
+#include "engine/kernel_file.h"
 #include "engine/symbols/btf.h"
 #include "engine/symbols/debug_files.h"
 #include "engine/symbols/elf_file.h"
@@ -51,12 +52,6 @@ void sort_tasks(std::vector<Task>& tasks) {
   std::ranges::sort(tasks, {}, [&](const Task& t) { return std::tuple(rank(t), t.tid, t.cpu.value_or(0), t.handle); });
 }
 
-// Some writers name no machine they do not know themselves (QEMU's kdump files of Arm): the vmlinux then does.
-void take_arch(const ElfFile& vmlinux, Dump& dump) {
-  dump.arch = arch::find_elf(vmlinux.machine(), vmlinux.is_64() ? 8 : 4, vmlinux.order());
-  if (dump.arch) std::erase_if(dump.remarks, [](const std::string& remark) { return remark.starts_with("processor: "); });
-}
-
 // Where a module's sections are the file's business.
 void complete_modules(std::vector<Module>& modules, const DebugFiles* files) {
   for (Module& module : modules)
@@ -75,61 +70,6 @@ Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& du
   std::string why;
   for (const std::string& remark : dump.remarks) why += "; " + remark;
   return fail(Errc::unsupported, options.dump + ": the dump's machine is not one Inquest knows, or not said in the file (--arch says it)" + why);
-}
-
-Result<ElfFile> open_vmlinux(const std::string& path, const std::string& build_id, const arch::Arch& arch) {
-  ElfFile file = TRY(ElfFile::open(path));
-  if (file.machine() != arch.elf_machine) return fail(Errc::bad_data, path + ": is for another processor than the dump's, " + std::string(arch.name));
-  if (const std::string own = file.build_id(); !build_id.empty() && own != build_id)
-    return fail(Errc::bad_data, path + ": is of another build: its build id is " + (own.empty() ? "missing" : own) +
-                                    ", the crashed kernel's is " + build_id);
-  return file;
-}
-
-// Debug packages keep boot/vmlinux-REL and lib/modules/REL in one tree: the vmlinux leads to the modules.
-void add_tree_of(const std::string& vmlinux, DebugFileQuery& query) {
-  std::error_code ignored;
-  const auto folder = std::filesystem::weakly_canonical(vmlinux, ignored).parent_path();
-  if (!vmlinux.empty() && folder.filename() == "boot") query.symbol_dirs.push_back(folder.parent_path().string());
-}
-
-// Why the file cannot be of the kernel in memory; empty when nothing speaks against it.  A kernel's own build id is part of its image.
-std::string contradiction(const ElfFile& file, const AddressSpace& space, std::uint64_t slide) {
-  const ElfSection* note = file.section(".note.gnu.build-id");
-  if (!note || !(note->flags & elf::shf_alloc) || note->addr == 0) return {};
-  constexpr std::size_t header = 16;  // sizes of name and description, type, "GNU"
-  const Bytes own = file.contents(*note);
-  std::vector<std::uint8_t> memory(own.size());
-  if (own.size() <= header || space.read(VirtAddr{note->addr + slide}, memory).value_or(0) != memory.size()) return {};
-  const bool is_note = std::equal(own.begin(), own.begin() + header, memory.begin());
-  if (!is_note || std::ranges::equal(own, memory)) return {};  // what is no note may be anything, also a page that was not dumped
-  return file.file().path() + ": is of another build: its build id is " + hex_digits(own.subspan(header)) +
-         ", the crashed kernel's is " + hex_digits(Bytes(memory).subspan(header));
-}
-
-// The file with the debug information of one that has none itself: .gnu_debuglink names it (gdb manual, "Separate Debug Files").
-std::string debug_companion(const ElfFile& file, const DebugFileQuery& query) {
-  const ElfSection* link = file.section(".gnu_debuglink");
-  if (!link || file.section(".debug_info")) return {};
-  const Bytes contents = file.contents(*link);
-  const std::string name(contents.begin(), std::ranges::find(contents, std::uint8_t{0}));
-  if (name.empty() || name.find('/') != name.npos) return {};
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  const fs::path folder = fs::weakly_canonical(file.file().path(), ignored).parent_path();
-  std::vector<fs::path> places{folder / name, folder / ".debug" / name, fs::path("/usr/lib/debug") / folder.relative_path() / name};
-  for (const std::string& dir : query.symbol_dirs) places.push_back(fs::path(dir) / name);
-  for (const fs::path& place : places)
-    if (auto companion = fs::is_regular_file(place, ignored) ? ElfFile::open(place.string()) : fail(Errc::not_found))
-      if (companion->build_id() == file.build_id() && companion->machine() == file.machine() && companion->section(".debug_info")) return place.string();
-  return {};
-}
-
-std::string missing_vmlinux(const KernelMap& map, const OsKind& kind, const std::vector<std::string>& rejected) {
-  std::string text = "no " + std::string(kind.file_word) + " with debug information found for kernel " + (map.release.empty() ? "(unknown release)" : map.release);
-  if (!map.build_id.empty()) text += ", build id " + map.build_id;
-  for (const std::string& other : rejected) text += "; " + other + " is of another build";
-  return text + "; name it after the dump, or give --symbols DIR" + (map.build_id.empty() ? "" : ", or set DEBUGINFOD_URLS");
 }
 
 // Types, best first: BTF in the vmlinux, BTF in the dump's own memory, DWARF.
@@ -205,82 +145,111 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
   return Kernel(std::move(state));
 }
 
-Result<Kernel> Kernel::open(const OpenOptions& options) {
-  auto state = std::make_unique<State>();
-  State& s = *state;
-  s.path = options.dump;
-  s.providers = options.providers;
-  s.query.symbol_dirs = options.symbol_dirs;
-  s.debug_files = options.debug_files;
+// The steps of open(), each on what those before it found out.
+struct Kernel::Opening {
+  const OpenOptions& options;
+  State& s;
+  const OsKind* kind = nullptr;
+  std::unique_ptr<Symbols> linked;     // of the kernel's file, where it was linked
+  std::string unmapped;                // why there is no kernel map; empty: there is one
+  std::vector<std::string> rejected;   // files of other builds
 
+  Result<void> open_dump();
+  Result<void> open_named_file();
+  Result<void> choose_system();
+  void take(const OsKind& system);
+  void map_kernel();
+  Result<void> find_file();
+  Result<void> use_companion();
+  Result<void> check_file();
+  Result<void> learn();
+};
+
+Result<void> Kernel::Opening::open_dump() {
   const arch::Arch* forced = options.arch.empty() ? nullptr : arch::find(options.arch);
-  s.dump = TRY(open_dump(options.dump, options.format, {forced, options.parts, options.key}));
+  s.dump = TRY(kvm::open_dump(options.dump, options.format, {forced, options.parts, options.key}));
   if (!s.dump.arch && !options.vmlinux.empty()) take_arch(TRY(ElfFile::open(options.vmlinux)), s.dump);
   s.arch = TRY(choose_arch(options, s.dump));
   s.remarks = s.dump.remarks;
+  std::error_code ignored;
+  if (!s.path.empty()) s.query.dump_folder = std::filesystem::weakly_canonical(s.path, ignored).parent_path().string();
+  return {};
+}
 
-  // A vmlinux that the user named helps to find the kernel in memory.
-  std::unique_ptr<Symbols> linked;
-  if (!options.vmlinux.empty()) {
-    s.image = TRY(open_vmlinux(options.vmlinux, {}, *s.arch));
-    s.vmlinux = options.vmlinux;
-    if (const std::string companion = debug_companion(*s.image, s.query); !companion.empty()) {
-      s.image = TRY(open_vmlinux(companion, {}, *s.arch));
-      s.vmlinux = companion;
-    }
-    linked = TRY(open_elf_symbols(*s.image, 0));
-  }
-  const OsKind* kind = nullptr;
+// A file that the user named helps to find the kernel in memory.
+Result<void> Kernel::Opening::open_named_file() {
+  if (options.vmlinux.empty()) return {};
+  s.vmlinux = options.vmlinux;
+  s.image = TRY(open_kernel_file(s.vmlinux, {}, *s.arch));
+  TRY(use_companion());
+  linked = TRY(open_elf_symbols(*s.image, 0));
+  return {};
+}
+
+Result<void> Kernel::Opening::use_companion() {
+  const std::string companion = debug_companion(*s.image, s.query);
+  if (companion.empty()) return {};
+  s.image = TRY(open_kernel_file(companion, s.map.build_id, *s.arch));
+  s.vmlinux = companion;
+  return {};
+}
+
+Result<void> Kernel::Opening::choose_system() {
   for (const OsKind* row : os_kinds()) {
     const bool wanted = options.os.empty() ? row->probe({s.dump, *s.arch, linked.get(), {}, {}}) : row->name == options.os;
-    if (wanted && !kind) kind = row;
+    if (wanted && !kind) take(*row);
   }
   if (!kind && !options.os.empty()) return fail(Errc::bad_request, "unknown operating system '" + options.os + "'");
   if (!kind) return fail(Errc::unsupported, options.dump + ": no operating system that Inquest knows runs on " + std::string(s.arch->name));
-  s.system = kind->title;
-  s.file_word = kind->file_word;
-  s.query.places = kind->places;
-  if (std::error_code ignored; !s.path.empty()) s.query.dump_folder = std::filesystem::weakly_canonical(s.path, ignored).parent_path().string();
-  OsInput input{s.dump, *s.arch, linked.get(), options.slide, options.phys_base};
+  return {};
+}
+
+void Kernel::Opening::take(const OsKind& system) {
+  kind = &system;
+  s.system = system.title;
+  s.file_word = system.file_word;
+  s.query.places = system.places;
+}
+
+void Kernel::Opening::map_kernel() {
+  const OsInput input{s.dump, *s.arch, linked.get(), options.slide, options.phys_base};
   auto map = kind->map(input);
   // A file that names no system, without a kernel of the likeliest one.
+  const bool open_question = options.os.empty() && options.vmlinux.empty() && s.dump.system.empty();
   for (const OsKind* row : os_kinds())
-    if (!map && row != kind && options.os.empty() && options.vmlinux.empty() && s.dump.system.empty())
+    if (!map && row != kind && open_question)
       if (auto other = row->map(input)) {
         map = std::move(other);
-        kind = row;
-        s.system = kind->title;
-        s.file_word = kind->file_word;
-        s.query.places = kind->places;
+        take(*row);
       }
-  std::string unmapped;
   if (map) s.map = std::move(*map);
-  else unmapped = "virtual addresses cannot be translated: " + to_string(map.error());
-  const std::string build_id = s.map.build_id;
-  if (s.image && map && !options.vmlinux.empty()) TRY(open_vmlinux(s.vmlinux, build_id, *s.arch));
+  unmapped = map ? "" : "virtual addresses cannot be translated: " + to_string(map.error());
+}
 
-  std::vector<std::string> rejected;
+Result<void> Kernel::Opening::find_file() {
+  const std::string build_id = s.map.build_id;
   s.query.release = s.map.release.empty() ? s.dump.release : s.map.release;
   s.query.build_id = build_id;
-  if (!s.image && options.debug_files) {
-    s.vmlinux = DebugFiles(s.query).vmlinux(rejected);
-    if (s.vmlinux.empty() && !build_id.empty() && options.providers.fetch_debug_file)
-      s.vmlinux = options.providers.fetch_debug_file(build_id, options.progress).value_or("");
-    if (!s.vmlinux.empty()) s.image = TRY(open_vmlinux(s.vmlinux, build_id, *s.arch));
-    if (const std::string companion = s.image ? debug_companion(*s.image, s.query) : ""; !companion.empty()) {
-      s.image = TRY(open_vmlinux(companion, build_id, *s.arch));
-      s.vmlinux = companion;
-    }
-    if (s.image && (!map || s.map.needs_symbols)) {
-      linked = TRY(open_elf_symbols(*s.image, 0));
-      input.symbols = linked.get();
-      if (auto again = kind->map(input)) {
-        s.map = std::move(*again);
-        unmapped.clear();
-      }
-    }
+  if (s.image && unmapped.empty()) TRY(open_kernel_file(s.vmlinux, build_id, *s.arch));
+  if (s.image || !options.debug_files) return {};
+  s.vmlinux = DebugFiles(s.query).vmlinux(rejected);
+  if (s.vmlinux.empty() && !build_id.empty() && options.providers.fetch_debug_file)
+    s.vmlinux = options.providers.fetch_debug_file(build_id, options.progress).value_or("");
+  if (s.vmlinux.empty()) return {};
+  s.image = TRY(open_kernel_file(s.vmlinux, build_id, *s.arch));
+  TRY(use_companion());
+  if (unmapped.empty() && !s.map.needs_symbols) return {};
+  linked = TRY(open_elf_symbols(*s.image, 0));
+  if (auto again = kind->map({s.dump, *s.arch, linked.get(), options.slide, options.phys_base})) {
+    s.map = std::move(*again);
+    unmapped.clear();
   }
-  if (!unmapped.empty()) s.remarks.push_back(std::move(unmapped));
+  return {};
+}
+
+// Where the dump does not tell its kernel's build id, its memory may.
+Result<void> Kernel::Opening::check_file() {
+  if (!unmapped.empty()) s.remarks.push_back(unmapped);
   s.space.emplace(*s.dump.memory, s.map.mappings);
   if (const std::string why = s.image && s.map.build_id.empty() ? contradiction(*s.image, *s.space, s.map.slide) : ""; !why.empty()) {
     if (!options.vmlinux.empty()) return fail(Errc::bad_data, why);
@@ -291,7 +260,11 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   add_tree_of(s.vmlinux, s.query);
   if (kind->places && !s.vmlinux.empty()) s.query.kernel_folder = std::filesystem::path(s.vmlinux).parent_path().string();
   if (s.map.build_id.empty() && s.image) s.map.build_id = s.image->build_id();
+  return {};
+}
 
+// Symbols and types.
+Result<void> Kernel::Opening::learn() {
   const auto no_names = no_symbols();
   const auto no_structures = no_types();
   const KernelView empty{*s.arch, *s.space, *no_names, *no_structures};
@@ -302,12 +275,29 @@ Result<Kernel> Kernel::open(const OpenOptions& options) {
   s.os_missing = std::move(known.missing);
   if (!known.remark.empty()) s.remarks.push_back(std::move(known.remark));
   if (!s.image && options.debug_files) {
-    const std::string why = missing_vmlinux(s.map, *kind, rejected);
+    const std::string why = missing_kernel_file(s.map, *kind, rejected);
     if (s.os_missing.empty()) s.remarks.push_back(why + "; symbols and types are the kernel's own, from the dump: there are no source lines, arguments and local variables");
     else s.os_missing = why + "; " + s.os_missing;
   }
   if (s.map.mappings.empty() && s.os_missing.empty()) s.os_missing = "virtual addresses cannot be translated";
-  return assemble(std::move(state), options.structures ? OpenOs(kind->open) : OpenOs(), kind);
+  return {};
+}
+
+Result<Kernel> Kernel::open(const OpenOptions& options) {
+  auto state = std::make_unique<State>();
+  state->path = options.dump;
+  state->providers = options.providers;
+  state->query.symbol_dirs = options.symbol_dirs;
+  state->debug_files = options.debug_files;
+  Opening opening{.options = options, .s = *state};
+  TRY(opening.open_dump());
+  TRY(opening.open_named_file());
+  TRY(opening.choose_system());
+  opening.map_kernel();
+  TRY(opening.find_file());
+  TRY(opening.check_file());
+  TRY(opening.learn());
+  return assemble(std::move(state), options.structures ? OpenOs(opening.kind->open) : OpenOs(), opening.kind);
 }
 
 Result<Kernel> Kernel::from_parts(KernelParts parts) {

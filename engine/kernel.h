@@ -94,6 +94,7 @@ class Kernel {
 
  private:
   struct State;
+  struct Opening;
   const ModuleFiles* module_files() const;
   explicit Kernel(std::unique_ptr<State> state);
   static Result<Kernel> assemble(std::unique_ptr<State> state, const OpenOs& open_os, const OsKind* kind);

@@ -35,7 +35,7 @@ function own(name) {
   core = name ~ /^engine\/[^\/]*\.h$/
   if (layer == "engine") {
     if (core) return ""
-    if (name ~ /^engine\/symbols\//) return FILENAME ~ /^engine\/(kernel|module_files)\./ ? "" : "engine core: engine/symbols/ only in kernel.cc and module_files"
+    if (name ~ /^engine\/symbols\//) return FILENAME ~ /^engine\/(kernel|kernel_file|module_files)\./ ? "" : "engine core: engine/symbols/ only in kernel.cc, kernel_file and module_files"
     if (name ~ /^engine\/dump\/support\//) return FILENAME == "engine/dump.cc" ? "" : "engine core: engine/dump/support/ only in dump.cc"
     return "engine core includes arch/arch.h and engine/*.h"
   }
