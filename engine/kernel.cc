@@ -372,9 +372,12 @@ std::optional<ModuleSymbol> Kernel::find_symbol(std::string_view name) const {
   return module_files() ? module_files()->find(name) : std::nullopt;
 }
 
+// What merely lies before the address may be far from it: a module's symbol that contains it is better.
 std::optional<ModuleSymbol> Kernel::symbol_at(VirtAddr address) const {
-  if (auto symbol = symbols().at(address)) return ModuleSymbol{*symbol, {}};
-  return module_files() ? module_files()->at(address) : std::nullopt;
+  const auto symbol = symbols().at(address);
+  const bool inside = symbol && address - symbol->address < symbol->size;
+  if (auto found = inside || !module_files() ? std::nullopt : module_files()->at(address)) return found;
+  return symbol ? std::optional(ModuleSymbol{*symbol, {}}) : std::nullopt;
 }
 
 std::vector<SourceLine> Kernel::lines_at(VirtAddr address) const {
