@@ -90,7 +90,8 @@ Reply offsets(State& s, Args) {
   const std::uint64_t slide = s.kernel().map().slide;
   std::optional<std::uint64_t> segment;
   if (const auto linked = s.shared.image_segment()) segment = *linked + slide;
-  else if (const auto text = s.kernel().symbols().find("_text")) segment = text->address.raw;
+  for (std::string_view name : {"_text", "_stext"})  // the latter where a kernel names its functions only
+    if (const auto text = segment ? std::nullopt : s.kernel().symbols().find(name)) segment = text->address.raw;
   return segment && s.dialect().segment_offset ? fmt::format("TextSeg={:x}", *segment) : fmt::format("Text={0:x};Data={0:x};Bss={0:x}", slide);
 }
 

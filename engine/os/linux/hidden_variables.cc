@@ -67,9 +67,13 @@ constexpr std::size_t most_heads = 1 << 21;  // a kernel has fewer pointers
 constexpr ListKind lists[] = {{"modules", "module", "mkobj.mod"}, {"btf_modules", "btf_module", "module"}};
 
 bool is_entry(const KernelView& view, const ListKind& kind, VirtAddr at) {
-  const auto module = Record(view, kind.type, at).pointer(kind.module);
-  return module && Record(view, "module", *module).pointer("mkobj.mod").value_or(VirtAddr{}) == *module && module->raw &&
-         (kind.type != lists[0].type || *module == at);
+  const Record entry(view, kind.type, at);
+  const auto module = entry.pointer(kind.module);
+  if (!module || !module->raw || Record(view, "module", *module).pointer("mkobj.mod").value_or(VirtAddr{}) != *module) return false;
+  if (kind.type == lists[0].type) return *module == at;
+  const auto types = entry.follow("btf", "btf");
+  const auto name = types ? types->text("name") : fail(Errc::not_found);
+  return name && *name == Record(view, "module", *module).text("name").value_or("");
 }
 
 // Behind the code, each two words that could be a list's head.

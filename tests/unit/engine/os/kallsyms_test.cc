@@ -272,8 +272,11 @@ std::vector<std::uint8_t> btf_of_tasks() {
          {t.string("tasks"), list, 0x40 * 8, t.string("pid"), integer, 0x68 * 8, t.string("tgid"), integer, 0x6c * 8, t.string("real_parent"),
           pointer, 0x70 * 8, t.string("comm"), comm, 0xc0 * 8});
   const auto object = t.type("module_kobject", STRUCT, 1, false, 16, {t.string("mod"), pointer, 0});
-  t.type("module", STRUCT, 2, false, 0x60, {t.string("list"), list, 0x8 * 8, t.string("mkobj"), object, 0x50 * 8});
-  t.type("btf_module", STRUCT, 2, false, 0x20, {t.string("list"), list, 0, t.string("module"), pointer, 0x10 * 8});
+  t.type("module", STRUCT, 3, false, 0x60,
+         {t.string("list"), list, 0x8 * 8, t.string("name"), comm, 0x18 * 8, t.string("mkobj"), object, 0x50 * 8});
+  t.type("btf_module", STRUCT, 3, false, 0x20,
+         {t.string("list"), list, 0, t.string("module"), pointer, 0x10 * 8, t.string("btf"), pointer, 0x18 * 8});
+  t.type("btf", STRUCT, 1, false, 0x20, {t.string("name"), comm, 0x8 * 8});
   return t.bytes();
 }
 
@@ -301,7 +304,10 @@ TEST_CASE("a kernel that names only functions: its first task and its types are 
   const VirtAddr module = kernel.allocate(0x60), entry = kernel.allocate(0x20), stranger = kernel.allocate(0x60);
   for (const VirtAddr head : {modules, parsed, other}) kernel.list_init(head);
   kernel.put(module + 0x50, module.raw);
+  const VirtAddr types = kernel.allocate(0x20);
+  for (const VirtAddr name : {module + 0x18, types + 8}) kernel.put(name, 0x706f6f6c);  // "loop"
   kernel.put(entry + 0x10, module.raw);
+  kernel.put(entry + 0x18, types.raw);
   kernel.list_add_tail(other, stranger + 8);
   kernel.list_add_tail(modules, module + 8);
   kernel.list_add_tail(parsed, entry);
