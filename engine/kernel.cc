@@ -372,11 +372,10 @@ std::optional<ModuleSymbol> Kernel::find_symbol(std::string_view name) const {
   return module_files() ? module_files()->find(name) : std::nullopt;
 }
 
-// What merely lies before the address may be far from it: a module's symbol that contains it is better.
+// In a module no symbol of the image means anything, and kernels' own symbols reach as far as to the next one.
 std::optional<ModuleSymbol> Kernel::symbol_at(VirtAddr address) const {
+  if (module_files() && module_files()->containing(address)) return module_files()->at(address);
   const auto symbol = symbols().at(address);
-  const bool inside = symbol && address - symbol->address < symbol->size;
-  if (auto found = inside || !module_files() ? std::nullopt : module_files()->at(address)) return found;
   return symbol ? std::optional(ModuleSymbol{*symbol, {}}) : std::nullopt;
 }
 
