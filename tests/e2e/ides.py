@@ -128,8 +128,7 @@ def conversation(env, adapter, dump, request, verified):
         try:
             adapter.ask("disconnect", terminateDebuggee=False)
         except AssertionError:  # now and then it dies, as below, before it answers
-            if adapter.process.poll() is None:
-                raise
+            pass
         adapter.process.stdin.close()
         adapter.process.wait(60)  # lldb-dap 19 dies of SIGABRT at its end, whatever it debugged: its status says nothing
     finally:
