@@ -218,8 +218,13 @@ def dump_names(crash):
             yield crash.dump(name)
 
 
+def skipped():
+    raise Skip("pkg-config is not installed")
+
+
 def tests(env):
     if not shutil.which("pkg-config"):
+        yield "all", skipped
         return
     yield "compilers", lambda: compilers(env)
     yield "abi", lambda: abi(env)
