@@ -82,9 +82,10 @@ Reply kill(State& s, Args) {
 // An empty reply would make gdb try `R` and then take later replies for the wrong ones.
 Reply cannot_run(State&, Args) { return fail(Errc::bad_request, "this is a crash dump, nothing can be started"); }
 
-// KASLR.  Without a vmlinux of ours lldb may have an image or a vmlinux of its own; see process_info().  The form with three sections is the only one that lldb heeds.  gdb would then move .text, .data and .bss but not
-// .rodata or .init.text; told where the first segment is, it moves all sections (gdb's remote_target::get_offsets).  An image
-// made of the dump begins with the same segment, but lies there already, so that the answer is right for it too.
+// KASLR.  Without a vmlinux of ours lldb may have an image or a vmlinux of its own; see process_info().  The form with three
+// sections is the only one that lldb heeds.  gdb would then move .text, .data and .bss but not .rodata or .init.text; told where
+// the first segment is, it moves all sections (gdb's remote_target::get_offsets).  An image made of the dump begins with the same
+// segment, but lies there already, so that the answer is right for it too.
 Reply offsets(State& s, Args) {
   if (s.dialect().slide_by_id && s.kernel().vmlinux().empty() && !s.kernel().build_id().empty()) return fail(Errc::unsupported);
   const std::uint64_t slide = s.kernel().map().slide;
