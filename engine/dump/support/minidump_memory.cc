@@ -39,7 +39,7 @@ MinidumpMemory::MinidumpMemory(File file, MinidumpLayout layout)
   for (Span& span : spans_) {
     const std::uint64_t shared = std::min(span.frames, end > span.first_frame ? end - span.first_frame : 0);
     span = {span.first_frame + shared, span.frames - shared, span.first_bit + shared};
-    end = span.first_frame + span.frames;
+    end = std::max(end, span.first_frame + span.frames);  // a run may lie inside another
     span.frames = std::min(span.frames, bitmap_.size() - std::min(span.first_bit, bitmap_.size()));  // what the bitmap covers
   }
   std::erase_if(spans_, [](const Span& s) { return s.frames == 0; });

@@ -319,6 +319,18 @@ TEST_CASE("a page that two ranges share has its bit in the first", "[minidump]")
   CHECK(ranges[0].size == 0x8000);
 }
 
+TEST_CASE("a range of RAM that lies inside another adds nothing", "[minidump]") {
+  MinidumpSpec spec = amd64(3);
+  spec.available = {{0x1000, 0x9000}, {0x3000, 0x5000}, {0x6000, 0xb000}};
+  spec.pages = pages_at({0x2000, 0x4000, 0x7000, 0x8000, 0xa000});
+  const Dump dump = opened(write_minidump(spec));
+  for (const auto& [address, page] : spec.pages) CHECK(bytes_at(dump, address) == page);
+  const auto ranges = dump.memory->ranges();
+  REQUIRE(ranges.size() == 1);
+  CHECK(ranges[0].first.raw == 0x1000);
+  CHECK(ranges[0].size == 0xa000);
+}
+
 TEST_CASE("a read goes on over pages that follow each other, and ends where one is missing", "[minidump]") {
   MinidumpSpec spec = amd64(3);
   spec.available = {{0x1000, 0x4000}, {0x4000, 0x80000}};
