@@ -185,7 +185,7 @@ TEST_CASE("entry code has rows, other code is left to debuggers", "[freebsd][tra
     std::vector<Symbol> all() const override {
       return {{"XXH64", {0x9000}, 0, 'T'}, {"calltrap", {0x1000}, 0, 't'}, {"alltraps", {0xf00}, 0, 't'}, {"Xtimerint", {0x2000}, 0, 'T'},
               {"sched_idle", {0x1040}, 0x80, 'T'}, {"fast_syscall_common", {0x3000}, 0x20, 't'}, {"fork_trampoline", {0x4000}, 0x10, 'T'},
-              {"calltrap_data", {0x1010}, 0, 'd'}, {"Xend", {0x2100}, 4, 'T'}};
+              {"calltrap_data", {0x1010}, 0, 'd'}, {"Xend", {0x2100}, 4, 'T'}, {".L0 ", {0x1002}, 0, 't'}, {"$x", {0x1004}, 0, 't'}};
     }
   };
   using enum UnwindRow::Kind;
