@@ -226,6 +226,19 @@ TEST_CASE("registers: of the thread that dumped, of stopped CPUs, of sleeping th
     kernel.put(kernel.symbols.find("stopped_cpus")->address, 2, 8);
     CHECK(registers(kernel, 100003));
   }
+  SECTION("a system that goes on dumped itself: no CPU was stopped, and only one wrote the dump") {
+    kernel.variable("stoppcbs", 4 * 0x140);
+    kernel.variable("stopped_cpus", 128);
+    kernel.put(kernel.variable("all_cpus", 128), 0b111, 8);
+    kernel.variable("mp_maxid", 4, 2);
+    const KernelView view = kernel.view();
+    const std::vector<Cpu> cpus = os_freebsd::Machine(view, {}).cpus();
+    REQUIRE(cpus.size() == 3);
+    CHECK_FALSE(cpus[0].registers);
+    CHECK_FALSE(cpus[1].registers);
+    REQUIRE(cpus[2].registers);
+    CHECK(cpus[2].registers->get("rip") == 0x1111);
+  }
   SECTION("a dump that was made from outside") {
     kernel.put(kernel.symbols.find("dumptid")->address, 0, 4);
     const KernelView view = kernel.view();
