@@ -106,17 +106,44 @@ struct ucred root = {1, 0, 0, 0}, user = {1, 1001, 1001, 1001};
 #define FLAGS_IDLE 0x20
 #define SINTR 0x8
 #define SLEEPING 0x2
-struct thread thread0 = {.td_proc = &proc0, .td_tid = 100000, .td_inhibitors = SLEEPING, .td_oncpu = NOCPU, .td_name = "swapper", .td_pcb = &pcb_swapper, .td_state = TDS_INHIBITED, .td_wmesg = "swapin", .td_kstack = kstacks[0]};
-struct thread thread1 = {.td_proc = &proc1, .td_tid = 100002, .td_flags = SINTR, .td_inhibitors = SLEEPING, .td_oncpu = NOCPU, .td_name = "init", .td_pcb = &pcb_init, .td_state = TDS_INHIBITED, .td_wmesg = "wait", .td_kstack = kstacks[1]};
-struct thread idle1 = {.td_proc = &proc11, .td_tid = 100004, .td_flags = FLAGS_IDLE, .td_oncpu = 1, .td_lastcpu = 1, .td_name = "idle: cpu1", .td_pcb = &pcb_idle[1], .td_state = TDS_RUNNING, .td_kstack = kstacks[2]};
-struct thread idle0 = {.td_proc = &proc11, .td_plist = {&idle1}, .td_tid = 100003, .td_flags = FLAGS_IDLE, .td_oncpu = NOCPU, .td_name = "idle: cpu0", .td_pcb = &pcb_idle[0], .td_state = TDS_CAN_RUN};
-struct thread crasher = {.td_proc = &proc800, .td_tid = 100100, .td_oncpu = 0, .td_name = "crasher", .td_pcb = &pcb_crasher, .td_state = TDS_RUNNING, .td_kstack = kstacks[3]};
+struct thread thread0 = {
+  .td_proc = &proc0, .td_tid = 100000, .td_inhibitors = SLEEPING, .td_oncpu = NOCPU, .td_name = "swapper",
+  .td_pcb = &pcb_swapper, .td_state = TDS_INHIBITED, .td_wmesg = "swapin", .td_kstack = kstacks[0],
+};
+struct thread thread1 = {
+  .td_proc = &proc1, .td_tid = 100002, .td_flags = SINTR, .td_inhibitors = SLEEPING, .td_oncpu = NOCPU,
+  .td_name = "init", .td_pcb = &pcb_init, .td_state = TDS_INHIBITED, .td_wmesg = "wait", .td_kstack = kstacks[1],
+};
+struct thread idle1 = {
+  .td_proc = &proc11, .td_tid = 100004, .td_flags = FLAGS_IDLE, .td_oncpu = 1, .td_lastcpu = 1,
+  .td_name = "idle: cpu1", .td_pcb = &pcb_idle[1], .td_state = TDS_RUNNING, .td_kstack = kstacks[2],
+};
+struct thread idle0 = {
+  .td_proc = &proc11, .td_plist = {&idle1}, .td_tid = 100003, .td_flags = FLAGS_IDLE, .td_oncpu = NOCPU,
+  .td_name = "idle: cpu0", .td_pcb = &pcb_idle[0], .td_state = TDS_CAN_RUN,
+};
+struct thread crasher = {
+  .td_proc = &proc800, .td_tid = 100100, .td_oncpu = 0, .td_name = "crasher", .td_pcb = &pcb_crasher,
+  .td_state = TDS_RUNNING, .td_kstack = kstacks[3],
+};
 struct thread zombie = {.td_proc = &proc900, .td_tid = 100101, .td_oncpu = NOCPU, .td_name = "gone", .td_pcb = &pcb_zombie, .td_state = TDS_INACTIVE};
 struct proc proc0 = {.p_threads = {&thread0}, .p_ucred = &root, .p_flag = 0x10000204, .p_state = PRS_NORMAL, .p_comm = "kernel", .p_numthreads = 1};
-struct proc proc1 = {.p_list = {&proc0}, .p_threads = {&thread1}, .p_ucred = &root, .p_flag = 0x10004200, .p_state = PRS_NORMAL, .p_pid = 1, .p_hash = {NULL}, .p_pptr = &proc0, .p_comm = "init", .p_numthreads = 1};
-struct proc proc11 = {.p_list = {&proc1}, .p_threads = {&idle0}, .p_ucred = &root, .p_flag = 0x204, .p_state = PRS_NORMAL, .p_pid = 11, .p_hash = {&proc1}, .p_pptr = &proc0, .p_comm = "idle", .p_numthreads = 2};
-struct proc proc800 = {.p_list = {&proc11}, .p_threads = {&crasher}, .p_ucred = &user, .p_flag = 0x4002, .p_state = PRS_NORMAL, .p_pid = 800, .p_hash = {&proc0}, .p_pptr = &proc1, .p_oppid = 1, .p_comm = "crasher", .p_numthreads = 1};
-struct proc proc900 = {.p_threads = {&zombie}, .p_ucred = &user, .p_flag = 0x2002000, .p_state = PRS_ZOMBIE, .p_pid = 900, .p_hash = {&proc800}, .p_pptr = &proc800, .p_oppid = 800, .p_comm = "gone", .p_numthreads = 1};
+struct proc proc1 = {
+  .p_list = {&proc0}, .p_threads = {&thread1}, .p_ucred = &root, .p_flag = 0x10004200, .p_state = PRS_NORMAL,
+  .p_pid = 1, .p_hash = {NULL}, .p_pptr = &proc0, .p_comm = "init", .p_numthreads = 1,
+};
+struct proc proc11 = {
+  .p_list = {&proc1}, .p_threads = {&idle0}, .p_ucred = &root, .p_flag = 0x204, .p_state = PRS_NORMAL, .p_pid = 11,
+  .p_hash = {&proc1}, .p_pptr = &proc0, .p_comm = "idle", .p_numthreads = 2,
+};
+struct proc proc800 = {
+  .p_list = {&proc11}, .p_threads = {&crasher}, .p_ucred = &user, .p_flag = 0x4002, .p_state = PRS_NORMAL,
+  .p_pid = 800, .p_hash = {&proc0}, .p_pptr = &proc1, .p_oppid = 1, .p_comm = "crasher", .p_numthreads = 1,
+};
+struct proc proc900 = {
+  .p_threads = {&zombie}, .p_ucred = &user, .p_flag = 0x2002000, .p_state = PRS_ZOMBIE, .p_pid = 900,
+  .p_hash = {&proc800}, .p_pptr = &proc800, .p_oppid = 800, .p_comm = "gone", .p_numthreads = 1,
+};
 LIST_HEAD(proclist, proc) allproc = {&proc800};
 struct pidhashhead { struct proc *lh_first; } buckets[2] = {{&proc900}, {&proc11}}, *pidhashtbl = buckets;
 u_long pidhash = 1;

@@ -22,16 +22,24 @@ def functions(machine, names, entries=()):
     """Assembly: `names` with a frame, `entries` of which nothing is known."""
     lines = ["  .text"]
     for name in names:
-        lines += [f"  .globl {name}", f"  .type {name}, %function", "  .p2align 6", f"{name}:", "  .cfi_startproc", f"  {machine.cfi}", f"  .rept {BYTES}", "  nop",
-                  "  .endr", "  .cfi_endproc", f"  .size {name}, .-{name}"]
+        lines += [f"  .globl {name}", f"  .type {name}, %function", "  .p2align 6", f"{name}:", "  .cfi_startproc", f"  {machine.cfi}",
+                  f"  .rept {BYTES}", "  nop", "  .endr", "  .cfi_endproc", f"  .size {name}, .-{name}"]
     for name in entries:
         lines += [f"  .globl {name}", "  .p2align 6", f"{name}:", f"  .rept {BYTES}", "  nop", "  .endr"]
     return "\n".join(lines) + "\n"
 
 
-SCRIPT = """SECTIONS { . = %#x; kernel_base = .; .text : { *(.text*) } _etext = .; etext = .; . = ALIGN(4096); .rodata : { *(.rodata*) } .eh_frame : { *(.eh_frame) }
-  .dynsym : { *(.dynsym) } .dynstr : { *(.dynstr) } .hash : { *(.hash) } .gnu.hash : { *(.gnu.hash) } .rela.dyn : { *(.rela*) } .dynamic : { *(.dynamic) }
-  . = ALIGN(4096); .data : { *(.data*) *(.got*) *(.toc*) } .bss : { *(.bss*) *(COMMON) } _end = .; }"""
+MODULE_DATA = """  .data
+  .p2align 7
+  .globl crash_data
+crash_data: .long 4711
+  .size crash_data, 4
+  .type crash_data, %object
+"""
+SCRIPT = """SECTIONS { . = %#x; kernel_base = .; .text : { *(.text*) } _etext = .; etext = .; . = ALIGN(4096); .rodata : { *(.rodata*) }
+  .eh_frame : { *(.eh_frame) } .dynsym : { *(.dynsym) } .dynstr : { *(.dynstr) } .hash : { *(.hash) } .gnu.hash : { *(.gnu.hash) }
+  .rela.dyn : { *(.rela*) } .dynamic : { *(.dynamic) } . = ALIGN(4096); .data : { *(.data*) *(.got*) *(.toc*) } .bss : { *(.bss*) *(COMMON) }
+  _end = .; }"""
 
 
 def run(*words):
@@ -88,9 +96,9 @@ class Built:
 
     def compile(self, env):
         m = self.machine
-        clang = ["clang-19", f"-target", f"{m.target}-unknown-freebsd15", "-g", "-O1", "-ffreestanding", "-fno-pic", *m.flags, "-c"]
+        clang = ["clang-19", "-target", f"{m.target}-unknown-freebsd15", "-g", "-O1", "-ffreestanding", "-fno-pic", *m.flags, "-c"]
         (self.folder / "kernel.S").write_text(functions(m, CODE, [*dict.fromkeys(m.entries.values()), "fork_trampoline"]))
-        (self.folder / "module.S").write_text(functions(m, ["crash_modevent", "crash_write"]) + "  .data\n  .p2align 7\n  .globl crash_data\ncrash_data: .long 4711\n  .size crash_data, 4\n  .type crash_data, %object\n")
+        (self.folder / "module.S").write_text(functions(m, ["crash_modevent", "crash_write"]) + MODULE_DATA)
         (self.folder / "kernel.ld").write_text(SCRIPT % m.base)
         run(*clang, HERE / "freebsd_kernel.c", "-o", self.folder / "kernel.o")
         for name in ("kernel", "module"):
@@ -151,7 +159,8 @@ class Built:
         crashed = m.call(calls(m.user(top(3), entry("syscall")), "syscall", "sys_ioctl"), self.in_module("crash_write") + INSIDE)
         crashed = calls(m.trap(crashed, entry("trap")), "trap", "trap_pfault", "vpanic", "doadump")
         stop = self.at("pcb_array") + 1024
-        self.threads = {100000: (swapper, self.at("pcb_swapper")), 100002: (init, self.at("pcb_init")), 100004: (idle, stop), 100100: (crashed, self.at("dumppcb"))}
+        self.threads = {100000: (swapper, self.at("pcb_swapper")), 100002: (init, self.at("pcb_init")), 100004: (idle, stop),
+                        100100: (crashed, self.at("dumppcb"))}
         for frame, pcb in self.threads.values():
             m.save(pcb, frame)
         file = self.at("crash_file") + self.offset("linker_file", "address")
@@ -216,11 +225,17 @@ class Built:
         return {100000: [*waits, "swapper", "fork_exit", "fork_trampoline"],
                 100002: [*waits, "kern_wait6", "sys_wait6", "syscall", m.entries["syscall"], m.user_shown or m.user_pc],
                 100004: ["cpustop_handler", "trap", m.entries["interrupt"], "cpu_idle", "sched_idletd", "fork_exit", "fork_trampoline"],
-                100100: ["doadump", "vpanic", "trap_pfault", "trap", m.entries["trap"], "crash_write", "sys_ioctl", "syscall", m.entries["syscall"], m.user_shown or m.user_pc]}[tid]
+                100100: ["doadump", "vpanic", "trap_pfault", "trap", m.entries["trap"], "crash_write", "sys_ioctl", "syscall", m.entries["syscall"],
+                         m.user_shown or m.user_pc]}[tid]
 
 
-WALK = ("def walk():\n  f, rows = gdb.newest_frame(), []\n  while f and len(rows) < 40:\n    rows.append([f.name() or int(f.pc()), int(f.pc())])\n    f = f.older()\n"
-        "  return rows\n")
+WALK = """def walk():
+  f, rows = gdb.newest_frame(), []
+  while f and len(rows) < 40:
+    rows.append([f.name() or int(f.pc()), int(f.pc())])
+    f = f.older()
+  return rows
+"""
 
 
 def check_gdb(env, kind, dump=lambda built: built.dump, states=("(crashed", "(running on CPU 1")):

@@ -3,22 +3,20 @@ FreeBSD's sys/MACHINE/{include/{pcb,frame,minidump,pte,vmparam}.h, MACHINE/{exce
 import struct
 from typing import NamedTuple
 
-FILL = 0x1111  # interrupted code had this and the register's number in the registers that it must find again
+FILL = 0x1111  # interrupted code had this, and a register's number more, in each register
 
 
 class Frame(NamedTuple):
     pc: int
     sp: int
     fp: int
-    more: dict  # other registers that a pcb keeps
 
 
 class Machine:
     """Functions keep a frame pointer, but Power's; `word` is of 8 bytes."""
     word, order, flags, module = 8, "little", [], ["-shared"]
-    nop, signed = "nop", 0
+    signed = 0           # added to a return address on a stack
     entries = {}         # what tests call an entry -> the label of the assembly's
-    traps = ["trap"]     # entries whose frame is above kernel code
     user_pc, user_sp = 0x201234, 0x7ffffffde000
     user_shown = None    # the pc of a user's frame, where another than user_pc
     phys = 0x6200000     # where the kernel lies
@@ -31,18 +29,14 @@ class Machine:
         self.memory(at, (value & (1 << 8 * size) - 1).to_bytes(size, self.order))
 
     def start(self, top, pc):
-        return Frame(pc, top, 0, {})
+        return Frame(pc, top, 0)
 
     def user(self, top, pc):
         """A system call's entry code at a stack's top."""
-        return self.entry(Frame(self.user_pc, self.user_sp, 0x7ffffffdf000, {}), pc, top)
+        return self.entry(Frame(self.user_pc, self.user_sp, 0x7ffffffdf000), pc, top)
 
     def trap(self, frame, pc):
         return self.entry(frame, pc, None)
-
-    def registers(self, frame):
-        """What gdb must say of the innermost frame."""
-        return {"pc": frame.pc, "sp": frame.sp}
 
     def save(self, pcb, frame):
         for offset, value in self.pcb(frame).items():
@@ -55,23 +49,22 @@ class Amd64(Machine):
     module_base, symbols = 0xffffffff82400000, {"kernbase": 0xffffffff80000000}
     cfi = ".cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rip, -8"
     entries = {"trap": "calltrap", "interrupt": "nmi_calltrap", "syscall": "fast_syscall_common"}
-    kept, callee = "rbx", {"rbx": 0x38, "r12": 0x58, "r13": 0x60, "r14": 0x68, "r15": 0x70}
+    kept, kept_value = "rbx", FILL + 7  # tf_rbx is the eighth
 
     def call(self, frame, pc):
         self.put(frame.sp - 8, frame.pc)
         self.put(frame.sp - 16, frame.fp)
-        return Frame(pc, frame.sp - 48, frame.sp - 16, frame.more)
+        return Frame(pc, frame.sp - 48, frame.sp - 16)
 
     def entry(self, frame, pc, top):
         at = ((frame.sp & ~15) if top is None else top) - 0xc0
         user = top is not None
         for number, offset in enumerate(range(0, 0x78, 8)):
             self.put(at + offset, FILL + number)
-        for offset, value in ((0x40, frame.fp), (0x98, frame.pc), (0xa0, 0x43 if user else 0x20), (0xa8, 0x246), (0xb0, frame.sp), (0xb8, 0x3b if user else 0x28)):
+        for offset, value in ((0x40, frame.fp), (0x98, frame.pc), (0xa0, 0x43 if user else 0x20), (0xa8, 0x246), (0xb0, frame.sp),
+                              (0xb8, 0x3b if user else 0x28)):
             self.put(at + offset, value)
-        return Frame(pc, at, frame.fp, frame.more)
-
-    kept_value = FILL + 7  # tf_rbx is the eighth
+        return Frame(pc, at, frame.fp)
 
     def pcb(self, frame):
         return {0x20: frame.fp, 0x28: frame.sp, 0x30: 0x77, 0x38: frame.pc}
@@ -127,14 +120,13 @@ class Arm64(Machine):
     cfi = ".cfi_def_cfa x29, 16; .cfi_offset x29, -16; .cfi_offset x30, -8"
     entries = {"trap": "handle_el1h_sync", "interrupt": "handle_el1h_irq", "syscall": "handle_el0_sync"}
     kept, kept_value = "x19", FILL + 19
-    direct, flags_word = 0xffffa00000000000, 0
-    direct_phys = 0
+    direct, direct_phys = 0xffffa00000000000, 0
 
     def call(self, frame, pc):
         at = frame.sp - 16
         self.put(at, frame.fp)
         self.put(at + 8, frame.pc + self.signed if frame.pc >> 48 else frame.pc)
-        return Frame(pc, at - 32, at, frame.more)
+        return Frame(pc, at - 32, at)
 
     def entry(self, frame, pc, top):
         at = (frame.sp - 128 if top is None else top) - 0x120
@@ -142,7 +134,7 @@ class Arm64(Machine):
             self.put(at + offset, value)
         for number in range(30):
             self.put(at + 0x30 + 8 * number, frame.fp if number == 29 else FILL + number)
-        return Frame(pc, at, at + 0x120, frame.more)
+        return Frame(pc, at, at + 0x120)
 
     def pcb(self, frame):
         return {0x00: 0x77, 0x50: frame.fp, 0x58: frame.pc, 0x60: frame.sp}
@@ -151,7 +143,7 @@ class Arm64(Machine):
         return phys | 0x0060000000000783  # AF, inner shareable, page
 
     def tables(self, kernel, module, page):
-        virt, first = kernel[0], self.base
+        first = self.base
         entries = bytearray(8 * ((module[0] + module[2] - first) // 4096))
         for virt, phys, size in (kernel, module):
             for offset in range(0, size, 4096):
@@ -159,7 +151,8 @@ class Arm64(Machine):
         return self.head(first, len(entries)), bytes(entries)
 
     def head(self, first, size):
-        return struct.pack("<24sIIIIQQQQII", b"minidump FreeBSD/arm64", 3, 4096, 0, size, first, self.direct_phys, self.direct, self.direct + 0x10000000, 4096, 0)
+        return struct.pack("<24sIIIIQQQQII", b"minidump FreeBSD/arm64", 3, 4096, 0, size, first, self.direct_phys, self.direct, self.direct + 0x10000000,
+                           4096, 0)
 
 
 class Arm64Signed(Arm64):
@@ -174,14 +167,15 @@ class Riscv64(Arm64):
     flags, module_base = ["-mcmodel=medany", "-mno-relax", "-march=rv64imac", "-mabi=lp64"], 0xffffffc001000000
     symbols = {"kernbase": 0xffffffc000000000}
     cfi = ".cfi_def_cfa s0, 0; .cfi_offset ra, -8; .cfi_offset s0, -16"
-    entries = {"trap": "cpu_exception_handler_supervisor", "interrupt": "cpu_exception_handler_supervisor", "syscall": "cpu_exception_handler_user"}
+    entries = {"trap": "cpu_exception_handler_supervisor", "interrupt": "cpu_exception_handler_supervisor",
+               "syscall": "cpu_exception_handler_user"}
     kept, kept_value = "s1", FILL + 12
     direct = 0xffffffd000000000
 
     def call(self, frame, pc):
         self.put(frame.sp - 8, frame.pc)
         self.put(frame.sp - 16, frame.fp)
-        return Frame(pc, frame.sp - 48, frame.sp, frame.more)
+        return Frame(pc, frame.sp - 48, frame.sp)
 
     def entry(self, frame, pc, top):
         at = (frame.sp if top is None else top) - 0x120  # 35 words, aligned
@@ -189,7 +183,7 @@ class Riscv64(Arm64):
             self.put(at + 8 * number, FILL + number)
         for offset, value in ((0x08, frame.sp), (0x58, frame.fp), (0xf8, frame.pc), (0x100, 0x100 if top is None else 0), (0x108, 0), (0x110, 13)):
             self.put(at + offset, value)
-        return Frame(pc, at, frame.fp, frame.more)
+        return Frame(pc, at, frame.fp)
 
     def pcb(self, frame):
         return {0x00: frame.pc, 0x08: frame.sp, 0x20: frame.fp, 0x28: 0x77}
@@ -211,12 +205,12 @@ class I386(Arm64):
     direct = None
 
     def user(self, top, pc):
-        return self.entry(Frame(self.user_pc, self.user_sp, 0xffbfe100, {}), pc, top)
+        return self.entry(Frame(self.user_pc, self.user_sp, 0xffbfe100), pc, top)
 
     def call(self, frame, pc):
         self.put(frame.sp - 4, frame.pc)
         self.put(frame.sp - 8, frame.fp)
-        return Frame(pc, frame.sp - 40, frame.sp - 8, frame.more)
+        return Frame(pc, frame.sp - 40, frame.sp - 8)
 
     def entry(self, frame, pc, top):
         # From the kernel the processor pushes neither stack pointer nor its segment.  Then the frame's address is pushed for trap().
@@ -229,7 +223,7 @@ class I386(Arm64):
             self.put(at + 0x40, frame.sp)
             self.put(at + 0x44, 0x3b)
         self.put(at - 4, at)
-        return Frame(pc, at - 4, frame.fp, frame.more)
+        return Frame(pc, at - 4, frame.fp)
 
     def pcb(self, frame):
         return {0x08: frame.fp, 0x0c: frame.sp, 0x10: 0x77, 0x14: frame.pc}
@@ -258,7 +252,7 @@ class Power(Machine):
     def call(self, frame, pc):
         self.put(frame.sp + 16, frame.pc)
         self.put(frame.sp - 64, frame.sp)
-        return Frame(pc, frame.sp - 64, 0, frame.more)
+        return Frame(pc, frame.sp - 64, 0)
 
     def entry(self, frame, pc, top):
         at = (frame.sp if top is None else top) - 0x160
@@ -267,7 +261,7 @@ class Power(Machine):
             self.put(at + 48 + 8 * number, frame.sp if number == 1 else FILL + number)
         for offset, value in ((0x100, 0x5555), (0x120, frame.pc), (0x128, 0x8000000000009033 if top is None else 0x800000000000d033)):
             self.put(at + 48 + offset, value)
-        return Frame(pc, at, 0, frame.more)
+        return Frame(pc, at, 0)
 
     def pcb(self, frame):
         return {0x10: 0x77, 0xa8: frame.sp, 0xb8: frame.pc}
