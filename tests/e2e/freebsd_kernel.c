@@ -149,6 +149,7 @@ struct pidhashhead { struct proc *lh_first; } buckets[2] = {{&proc900}, {&proc11
 u_long pidhash = 1;
 
 unsigned long long KPML4phys, KPML5phys;  // sys/amd64/amd64/pmap.c
+u_long setidt_disp;                       // sys/i386/i386/machdep.c
 
 extern char kernel_base[];
 struct linker_file crash_file = {.link = {NULL}, .filename = "crash.ko", .pathname = "/boot/modules/crash.ko", .id = 2};

@@ -20,6 +20,7 @@ class Machine:
     user_pc, user_sp = 0x201234, 0x7ffffffde000
     user_shown = None    # the pc of a user's frame, where another than user_pc
     phys = 0x6200000     # where the kernel lies
+    moved = 0            # from where entry code was linked to where it runs
 
     def __init__(self, memory):
         self.memory = memory  # put(virtual address, bytes)
@@ -198,6 +199,7 @@ class Riscv64(Arm64):
 class I386(Arm64):
     name, elf, target, base, word = "i386", 3, "i386", 0x00800000, 4
     flags, module_base, symbols = [], 0x01700000, {"kernbase": 0}
+    moved = 0xffc00000 - 0x00800000  # into the trampoline (PMAP_TRM_MIN_ADDRESS, sys/i386/include/pmap.h)
     cfi = ".cfi_def_cfa %ebp, 8; .cfi_offset %ebp, -8; .cfi_offset %eip, -4"
     entries = {"trap": "calltrap", "interrupt": "calltrap", "syscall": "Xint0x80_syscall"}
     kept, kept_value = "ebx", FILL + 7
