@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 
-from freebsd_machines import MACHINES, Amd64
+from freebsd_machines import MACHINES, Amd64, Arm64
 from gdb_session import run_gdb, switch
 from lib import HERE, Skip, differ, lacks, text
 
@@ -193,9 +193,7 @@ class Built:
         """All of memory: as the kernel dumps it (sys/kern/kern_dump.c), or QEMU while the machine runs."""
         m, saved = self.machine, {at: bytes(page) for at, page in self.ram.items()}
         size = self.phys(self.at("_end")) - m.phys + PAGE
-        root = m.roots((m.base, m.phys, size & -PAGE), (m.module_base, MODULE_PHYS, MODULE_BYTES), self.page, levels)
-        m.put(self.at("KPML4phys"), root if levels == 4 else root + 8 * PAGE)
-        m.put(self.at("KPML5phys"), root if levels == 5 else 0)
+        root = m.roots((m.base, m.phys, size & -PAGE), (m.module_base, MODULE_PHYS, MODULE_BYTES), self.page, levels, self.at)
         notes = b""
         if guest:
             m.put(self.at("dumptid"), 0, 4)
@@ -298,7 +296,7 @@ def tests(env):
     for kind in MACHINES:
         yield f"{kind.name}/gdb", functools.partial(check_gdb, env, kind)
         yield f"{kind.name}/ps", functools.partial(check_ps, env, kind)
-    for levels in (4, 5):
-        yield f"amd64-full-{levels}/gdb", functools.partial(check_gdb, env, Amd64, lambda built, levels=levels: built.core(levels, False))
-        yield f"amd64-guest-{levels}/gdb", functools.partial(check_gdb, env, Amd64, lambda built, levels=levels: built.core(levels, True),
-                                                              ("(running on CPU 0", "(running on CPU 1"))
+    for kind, levels in ((Amd64, 4), (Amd64, 5), (Arm64, 4)):
+        full, guest = (lambda built, levels=levels, guest=guest: built.core(levels, guest) for guest in (False, True))
+        yield f"{kind.name}-full-{levels}/gdb", functools.partial(check_gdb, env, kind, full)
+        yield f"{kind.name}-guest-{levels}/gdb", functools.partial(check_gdb, env, kind, guest, ("(running on CPU 0", "(running on CPU 1"))

@@ -12,6 +12,10 @@ class Frame(NamedTuple):
     fp: int
 
 
+def note(name, kind, body):
+    return struct.pack("<III8s", len(name) + 1, len(body), kind, name) + bytes(body)
+
+
 class Machine:
     """Functions keep a frame pointer, but Power's; `word` is of 8 bytes."""
     word, order, flags, module = 8, "little", [], ["-shared"]
@@ -84,7 +88,7 @@ class Amd64(Machine):
         return head, bytes(directories)
 
 
-    def roots(self, kernel, module, page, levels):
+    def roots(self, kernel, module, page, levels, at):
         """The processor's own tables, and where their root lies: at a page of odd number."""
         table = lambda entries: b"".join(struct.pack("<Q", entries.get(number, 0)) for number in range(512))
         virt, phys, size = kernel
@@ -94,12 +98,13 @@ class Amd64(Machine):
         root = table({511: upper | 0x63, 0xfffff80000000000 >> 39 & 511: direct | 0x63})
         for _ in range(levels - 4):
             root = table({511: page(root) | 0x63})
-        at = page(root)
-        return at if at & 0x1000 else page(root)
+        place = page(root)
+        place = place if place & 0x1000 else page(root)
+        self.put(at(f"KPML{levels}phys"), place)
+        return place
 
     def notes(self, frames, root, levels):
         """What QEMU says of its CPUs: for each a prstatus, and a note of QEMU's own with control registers."""
-        note = lambda name, kind, body: struct.pack("<III8s", len(name) + 1, len(body), kind, name) + bytes(body)
         raw = b""
         for number, frame in enumerate(frames):
             status, own = bytearray(336), bytearray(440)
@@ -142,6 +147,23 @@ class Arm64(Machine):
 
     def leaf(self, phys):
         return phys | 0x0060000000000783  # AF, inner shareable, page
+
+    def roots(self, kernel, module, page, levels, at):
+        table = lambda entries: b"".join(struct.pack("<Q", entries.get(number, 0)) for number in range(512))
+        virt, phys, size = kernel
+        small = page(table({virt + offset >> 12 & 511: self.leaf(phys + offset) for offset in range(0, size, 4096)}))
+        upper = page(table({0: page(table({virt >> 21 & 511: small | 3, module[0] >> 21 & 511: module[1] | 0x781})) | 3}))
+        self.put(at("pagetable_l0_ttbr1"), upper | 3)
+        return 0
+
+    def notes(self, frames, root, levels):
+        raw = b""
+        for number, frame in enumerate(frames):
+            status = bytearray(392)
+            for offset, value in ((32, number + 1), (112 + 29 * 8, frame.fp), (112 + 31 * 8, frame.sp), (112 + 32 * 8, frame.pc)):
+                struct.pack_into("<Q", status, offset, value)
+            raw += note(b"CORE", 1, status)
+        return raw
 
     def tables(self, kernel, module, page):
         first = self.base
