@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 
-from freebsd_machines import MACHINES, Amd64, Arm64
+from freebsd_machines import MACHINES, Amd64, Arm64, Arm64Signed
 from gdb_session import run_gdb, switch
 from lib import HERE, Skip, differ, lacks, text
 
@@ -37,9 +37,9 @@ crash_data: .long 4711
   .type crash_data, %object
 """
 SCRIPT = """SECTIONS { . = %#x; kernel_base = .; .text : { *(.text*) } _etext = .; etext = .; . = ALIGN(4096); .rodata : { *(.rodata*) }
-  .eh_frame : { *(.eh_frame) } .dynsym : { *(.dynsym) } .dynstr : { *(.dynstr) } .hash : { *(.hash) } .gnu.hash : { *(.gnu.hash) }
-  .rela.dyn : { *(.rela*) } .dynamic : { *(.dynamic) } . = ALIGN(4096); .data : { *(.data*) *(.got*) *(.toc*) } .bss : { *(.bss*) *(COMMON) }
-  _end = .; }"""
+  .note.gnu.build-id : { *(.note.gnu.build-id) } .eh_frame : { *(.eh_frame) } .dynsym : { *(.dynsym) } .dynstr : { *(.dynstr) }
+  .hash : { *(.hash) } .gnu.hash : { *(.gnu.hash) } .rela.dyn : { *(.rela*) } .dynamic : { *(.dynamic) } . = ALIGN(4096);
+  .data : { *(.data*) *(.got*) *(.toc*) } .bss : { *(.bss*) *(COMMON) } _end = .; }"""
 
 
 def run(*words):
@@ -104,12 +104,13 @@ class Built:
         for name in ("kernel", "module"):
             run(*clang, self.folder / f"{name}.S", "-o", self.folder / f"{name}-code.o")
         defined = [f"--defsym={name}={value:#x}" for name, value in m.symbols.items()]
-        run("ld.lld", "-T", self.folder / "kernel.ld", *defined, *(["-pie", "-z", "notext", "--no-dynamic-linker"] if self.slide else ["-static"]), "-e", "0",
-            self.folder / "kernel-code.o", self.folder / "kernel.o", "-o", self.kernel)
+        how = ["-pie", "-z", "notext", "--no-dynamic-linker"] if self.slide else ["-static"]
+        run("ld.lld", "-T", self.folder / "kernel.ld", *defined, *how, "-e", "0", "--build-id=sha1", self.folder / "kernel-code.o", self.folder / "kernel.o",
+            "-o", self.kernel)
         if m.module is None:
             shutil.copy(self.folder / "module-code.o", self.module)
         else:
-            run("ld.lld", *m.module, self.folder / "module-code.o", "-o", self.module)
+            run("ld.lld", *m.module, "--build-id=sha1", self.folder / "module-code.o", "-o", self.module)
 
     def phys(self, at):
         m = self.machine
@@ -285,6 +286,19 @@ def check_ps(env, kind):
     yield from lacks("info", said, "FreeBSD", "15.1-RELEASE", "page fault")
 
 
+def check_lldb(env, kind):
+    """lldb has the kernel's names, and follows calls; through traps it follows frame pointers only."""
+    if not all(map(shutil.which, ("lldb-19", "clang-19", "ld.lld"))):
+        raise Skip("needs lldb-19, clang-19 and ld.lld")
+    built = built_for(env, kind)
+    said = text(env.run("lldb", built.dump, built.kernel, "--", "-b", "-o", "bt all").stdout)
+    threads = re.split(r"^[ *] thread #\d+, name = ", said, flags=re.M)
+    for tid, name in ((100000, "kernel/swapper"), (100002, "init")):
+        traces = [re.findall(r"frame #\d+: \S+ kernel`(\w+)", thread) for thread in threads if thread.startswith(f"'{name}'")]
+        expected = [frame for frame in built.expected(tid) if isinstance(frame, str)]
+        yield from differ(f"frames of {name}", [trace[1:len(expected)] for trace in traces], [expected[1:]])
+
+
 def built_for(env, kind):
     known = env.__dict__.setdefault("freebsd_kernels", {})
     if kind not in known:
@@ -296,6 +310,8 @@ def tests(env):
     for kind in MACHINES:
         yield f"{kind.name}/gdb", functools.partial(check_gdb, env, kind)
         yield f"{kind.name}/ps", functools.partial(check_ps, env, kind)
+    for kind in (Amd64, Arm64Signed):
+        yield f"{kind.name}/lldb", functools.partial(check_lldb, env, kind)
     for kind, levels in ((Amd64, 4), (Amd64, 5), (Arm64, 4)):
         full, guest = (lambda built, levels=levels, guest=guest: built.core(levels, guest) for guest in (False, True))
         yield f"{kind.name}-full-{levels}/gdb", functools.partial(check_gdb, env, kind, full)
