@@ -9,6 +9,7 @@
 #include "engine/kernel_file.h"
 #include "engine/kernel_file.h"
 #include "engine/symbols/btf.h"
+#include "engine/symbols/ctf.h"
 #include "engine/symbols/debug_files.h"
 #include "engine/symbols/elf_file.h"
 #include "engine/symbols/elf_symtab.h"
@@ -72,7 +73,7 @@ Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& du
   return fail(Errc::unsupported, options.dump + ": the dump's machine is not one Inquest knows, or not said in the file (--arch says it)" + why);
 }
 
-// Types, best first: BTF in the vmlinux, BTF in the dump's own memory, DWARF.
+// Types, best first: BTF in the vmlinux, BTF in the dump's own memory, DWARF, CTF.
 std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& raw,
                                   const OsKind& kind) {
   if (const ElfSection* btf = file.section(".BTF"))
@@ -81,6 +82,8 @@ std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, 
     if (auto types = kind.own_types(raw)) return std::move(*types);
   if (providers.dwarf_types)
     if (auto types = providers.dwarf_types(path)) return std::move(*types);
+  if (const ElfSection* ctf = file.section(".SUNW_ctf"))
+    if (auto types = open_ctf(file.contents(*ctf), raw.arch.pointer_bytes)) return std::move(*types);
   return nullptr;
 }
 
