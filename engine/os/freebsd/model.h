@@ -30,10 +30,13 @@ class Machine {
 
   std::optional<std::uint64_t> dump_thread() const { return dump_thread_; }  // id of the thread that panicked
   std::vector<Cpu> cpus() const;
+  // Of a running thread whose CPU left none: those of its last switch.
   Result<RegisterFile> registers(const Task& task) const;
+  bool left_registers(unsigned cpu) const;
 
  private:
   Result<RegisterFile> registers(unsigned cpu) const;
+  bool noted(unsigned cpu) const;
   bool stopped(unsigned cpu) const;
   Result<VirtAddr> stop_pcb(unsigned cpu) const;
   Result<RegisterFile> read_pcb(VirtAddr at) const;
