@@ -107,11 +107,11 @@ Result<Knowledge> from_vmlinux(const ElfFile& file, const std::string& path, con
 
 Knowledge from_dump(const KernelView& empty, const KernelMap& map, const OsKind& kind, std::vector<std::string>& remarks, bool structures) {
   Knowledge known;
-  auto symbols = kind.own_symbols ? kind.own_symbols(empty, map, remarks) : fail(Errc::unsupported, "this system keeps no symbols in memory");
+  auto symbols = kind.own_symbols ? kind.own_symbols(empty, map, remarks) : fail(Errc::unsupported, std::string(kind.title) + " keeps no symbols in memory");
   if (symbols) known.symbols = std::move(*symbols);
   if (!structures) return known;
   const KernelView raw{empty.arch, empty.space, known.symbols ? *known.symbols : empty.symbols, empty.types};
-  auto types = kind.own_types ? kind.own_types(raw) : fail(Errc::unsupported, "this system keeps no types in memory");
+  auto types = kind.own_types ? kind.own_types(raw) : fail(Errc::unsupported, std::string(kind.title) + " keeps no types in memory");
   if (types) known.types = std::move(*types);
   if (!symbols) known.missing = to_string(symbols.error());
   else if (!types) known.missing = "the dump alone gives symbols, but no types: " + to_string(types.error());
@@ -137,12 +137,14 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
     else s.os_missing = "the kernel's structures are not known: " + to_string(os.error());
   }
   if (!s.os) {
-    std::function<Result<Pieces>()> pieces;
-    if (kind && kind->pieces) pieces = [&s, kind] { return kind->pieces(*s.view, s.map); };
-    s.os = make_bare_model(*s.arch, s.dump, s.map.release, std::move(pieces));
+    BareAnswers answers;
+    if (kind && kind->pieces) answers.pieces = [&s, kind] { return kind->pieces(*s.view, s.map); };
+    if (kind && kind->log_copy) answers.log = [&s, kind] { return kind->log_copy(s.dump, *s.arch); };
+    if (kind) answers.panic_in = kind->panic_in;
+    s.os = make_bare_model(*s.arch, s.dump, s.map.release, std::move(answers));
   }
-  if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
   s.cpus = s.os->cpus();
+  if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + (s.cpus.empty() ? "; CPUs and tasks are not known" : "; only CPUs are shown, not tasks"));
   s.query.release = s.os->release();
   if (s.debug_files) s.files.emplace(s.query);
   return Kernel(std::move(state));

@@ -135,6 +135,9 @@ struct OsKind {
   Result<std::unique_ptr<Types>> (*own_types)(const KernelView& kernel) = nullptr;
   // All that the kernel tells of itself, where there is no model for lack of types.  Null: nothing.
   Result<Pieces> (*pieces)(const KernelView&, const KernelMap&) = nullptr;
+  // The dump's own copy of the log, and who panicked by it, where there is no model.  Null: nothing.
+  Result<std::vector<LogLine>> (*log_copy)(const Dump&, const arch::Arch&) = nullptr;
+  std::string (*panic_in)(const std::vector<LogLine>& log) = nullptr;
   // `cpu_states` are the notes' registers in file order.
   Result<std::unique_ptr<OsModel>> (*open)(const KernelView&, const Dump&, const KernelMap&) = nullptr;
 };

@@ -50,8 +50,10 @@ class Machine {
 
 Result<std::vector<Task>> find_tasks(const KernelView& view, const Machine& machine, std::vector<std::string>& remarks);
 Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std::string>& remarks);
-// `ring` is the dump's own copy, for when the kernel's structures cannot be read.
-Result<std::vector<LogLine>> read_log(const KernelView& view, Bytes ring);
+// When the kernel's structures cannot be read, the dump's own copy serves.
+Result<std::vector<LogLine>> read_log(const KernelView& view, const Dump& dump);
+std::vector<LogLine> log_of_copy(const Dump& dump, const arch::Arch& arch);
+std::string panic_in(const std::vector<LogLine>& log);
 // By a CPU's own page tables, when the dump has CPUs' registers.
 Result<KernelMap> map_by_cpus(const OsInput& input);
 // "15.0-RELEASE" of "FreeBSD 15.0-RELEASE releng/15.0 GENERIC", or "".

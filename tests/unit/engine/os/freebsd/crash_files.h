@@ -9,7 +9,7 @@
 namespace kvm::test {
 
 // Every page that was written.  The image is one page of 2 MiB at physical 16 MiB (bits: present, writable, large).
-inline testing::Buffer minidump_of(const testing::FakeFreebsd& kernel, testing::Buffer message = {}) {
+inline testing::Buffer minidump_of(const testing::FakeFreebsd& kernel, testing::Buffer message = {}, testing::Buffer behind_message = {}) {
   testing::MinidumpSpec spec;
   spec.kernbase = 0xffffffff80000000;
   spec.dmapbase = 0xfffff80000000000;
@@ -18,6 +18,7 @@ inline testing::Buffer minidump_of(const testing::FakeFreebsd& kernel, testing::
   spec.entries = testing::number_row({0x1000083}, 8);
   spec.entries.resize(4096);
   if (!message.empty()) spec.message = std::move(message);
+  spec.behind_message = std::move(behind_message);
   for (const PhysAddr page : kernel.memory.pages()) {
     testing::Buffer bytes(4096);
     if (kernel.memory.read(page, bytes)) spec.pages[page.raw] = std::move(bytes);
@@ -30,7 +31,8 @@ inline testing::Buffer kernel_file(const testing::FakeFreebsd& kernel, const tes
   ElfImage image;
   const auto data = image.add({.name = ".data", .type = 8, .flags = 3, .addr = 0xffffffff80000000, .size = 0x100000});
   std::vector<ImageSymbol> symbols;
-  for (const Symbol& symbol : kernel.symbols.all()) symbols.push_back({std::string(symbol.name), symbol.address.raw, symbol.size, 0x11, static_cast<std::uint16_t>(data)});
+  for (const Symbol& symbol : kernel.symbols.all())
+    symbols.push_back({std::string(symbol.name), symbol.address.raw, symbol.size, 0x11, static_cast<std::uint16_t>(data)});
   image.add_symbols(symbols);
   if (!ctf.empty()) image.add({.name = ".SUNW_ctf", .bytes = ctf, .align = 4});
   return image.bytes();
@@ -48,7 +50,8 @@ inline testing::CtfWriter kernel_types(unsigned version) {
   t.to(CTF_POINTER, thread);
   const auto head = t.record("", 16, {{"tqh_first", thread_pointer, 0}, {"tqh_last", thread_pointer, 64}});
   const auto states = t.enumeration("", 4, {{"PRS_NEW", 0}, {"PRS_NORMAL", 1}, {"PRS_ZOMBIE", 2}});
-  const auto thread_states = t.enumeration("td_states", 4, {{"TDS_INACTIVE", 0}, {"TDS_INHIBITED", 1}, {"TDS_CAN_RUN", 2}, {"TDS_RUNQ", 3}, {"TDS_RUNNING", 4}});
+  const auto thread_states =
+      t.enumeration("td_states", 4, {{"TDS_INACTIVE", 0}, {"TDS_INHIBITED", 1}, {"TDS_CAN_RUN", 2}, {"TDS_RUNQ", 3}, {"TDS_RUNNING", 4}});
   const auto cred = t.to(CTF_POINTER, t.record("ucred", 0x40, {{"cr_uid", uns, 0x4 * 8}}));
   const auto times = t.record("rusage_ext", 0x18, {{"rux_runtime", quad, 0}, {"rux_uu", quad, 64}, {"rux_su", quad, 128}});
   const auto process = t.to(CTF_POINTER, t.next() + 1);

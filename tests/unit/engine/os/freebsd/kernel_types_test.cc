@@ -71,3 +71,29 @@ TEST_CASE("without CTF, or with CTF that is damaged, there are no states, and a 
   CHECK_FALSE(task_of(*kernel, 806).ppid);
   CHECK(task_of(*kernel, 900).state == 'R');
 }
+
+TEST_CASE("a minidump tells its log without any kernel", "[freebsd][log]") {
+  const TempDir folder;
+  FakeFreebsd fake;
+  const std::string ring = "newest\ncut line\npanic: no way\nrest: ";
+  testing::Buffer state = testing::number_row({0xfffff80000001000}, 8);  // msg_ptr, msg_magic, msg_size, msg_wseq
+  const bool known = GENERATE(true, false);
+  for (const std::uint64_t number : {std::uint64_t{0x063062}, std::uint64_t{ring.size()}, std::uint64_t{7 + ring.size()}}) {
+    const auto bytes = testing::number_row({known ? number : 0}, 4);
+    state.insert(state.end(), bytes.begin(), bytes.end());
+  }
+  OpenOptions options;
+  options.dump = folder.write("vmcore.0", minidump_of(fake, {ring.begin(), ring.end()}, state));
+  options.debug_files = false;
+  const auto kernel = Kernel::open(options);
+  REQUIRE(kernel);
+  const auto log = kernel->os().log();
+  REQUIRE(log);
+  std::vector<std::string> texts;
+  for (const LogLine& line : *log) texts.push_back(line.text);
+  if (known) CHECK(texts == std::vector<std::string>{"panic: no way", "rest: newest"});
+  else CHECK(texts == std::vector<std::string>{"newest", "cut line", "panic: no way", "rest: "});
+  CHECK(kernel->os().panic_message() == "no way");
+  CHECK(kernel->cpus().empty());
+  CHECK(has_remark(*kernel, "CPUs and tasks are not known"));
+}
