@@ -106,8 +106,8 @@ constexpr SavedRegister freebsd_pcb_13[] = {
 constexpr SavedFrame frames[] = {
     {"linux", "thread.cpu_context", "", linux_frame},
     {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_sp", .mark_at = 0x60, .since = 1'400'084,
-     .smaller_than = 1376},  // of 12.x and 13.x
-    {"freebsd", "td_pcb", "pcb", freebsd_pcb_13},
+     .smaller_than = 1376},  // of 12.x and 13.x; since then 1248 (an assertion in sys/arm64/arm64/machdep.c)
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb_13, .mark = "pcb_sp", .mark_at = 0x100},
 };
 
 // FreeBSD's handlers save struct trapframe (sys/arm64/include/frame.h) where the stack pointer then is (sys/arm64/arm64/exception.S).
@@ -129,7 +129,7 @@ constexpr SavedRegister freebsd_trapframe_13[] = {
 };
 constexpr SavedFrame freebsd_trapframes[] = {
     {.os = "freebsd", .record = "trapframe", .regs = freebsd_trapframe, .mark = "tf_x", .mark_at = 0x30, .since = 1'400'084},
-    {"freebsd", {}, "trapframe", freebsd_trapframe_13},
+    {.os = "freebsd", .record = "trapframe", .regs = freebsd_trapframe_13, .mark = "tf_x", .mark_at = 0x20},
 };
 constexpr TrapEntry freebsd_entries[] = {
     {.name = "fork_trampoline", .outermost = true},

@@ -136,7 +136,7 @@ struct SavedFrame {
   std::string_view words = {};
   std::uint16_t words_offset = 0;
   // Where a system changed the record's layout, newest first.  This one holds when `mark` lies at `mark_at`; without debug
-  // information since that version of the system, or while the record is smaller.  Empty, 0: there is no other.
+  // information since that version of the system, or while the record is smaller.  Empty: always; 0: where no other is.
   std::string_view mark = {};
   std::uint16_t mark_at = 0;
   std::uint32_t since = 0, smaller_than = 0;

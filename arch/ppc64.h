@@ -109,7 +109,7 @@ inline constexpr SavedRegister linux_frame[] = {
     {"r26", "gpr", 208}, {"r27", "gpr", 216}, {"r28", "gpr", 224}, {"r29", "gpr", 232}, {"r30", "gpr", 240}, {"r31", "gpr", 248},
     {"pc", "nip"}, {"lr", "nip"}, {"cr", "ccr"},
 };
-// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/powerpc/include/pcb.h).
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/powerpc/include/pcb.h); 9.x had no pcb_toc, and is not known here.
 inline constexpr SavedRegister freebsd_pcb[] = {
     {"r12", {}, 0x00}, {"r13", {}, 0x08}, {"r14", {}, 0x10}, {"r15", {}, 0x18}, {"r16", {}, 0x20}, {"r17", {}, 0x28},
     {"r18", {}, 0x30}, {"r19", {}, 0x38}, {"r20", {}, 0x40}, {"r21", {}, 0x48}, {"r22", {}, 0x50}, {"r23", {}, 0x58},
@@ -119,7 +119,7 @@ inline constexpr SavedRegister freebsd_pcb[] = {
 };
 inline constexpr SavedFrame frames[] = {
     {"linux", "thread.ksp", "pt_regs", linux_frame, true, 0, true},
-    {"freebsd", "td_pcb", "pcb", freebsd_pcb},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_lr", .mark_at = 0xb8},
 };
 
 // FreeBSD's handlers save struct trapframe (sys/powerpc/include/frame.h) above a stack frame's header (FRAMELEN in

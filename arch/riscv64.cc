@@ -58,8 +58,8 @@ constexpr SavedRegister linux_frame[] = {
     {"s4", "thread.s", 32}, {"s5", "thread.s", 40}, {"s6", "thread.s", 48}, {"s7", "thread.s", 56}, {"s8", "thread.s", 64},
     {"s9", "thread.s", 72}, {"s10", "thread.s", 80}, {"s11", "thread.s", 88},
 };
-// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/riscv/include/pcb.h); the caller's pc is what was in ra.  12.x has what a
-// call may change in it, too.
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/riscv/include/pcb.h); the caller's pc is what was in ra.  releng/12.1 has what
+// a call may change in it, too (pcb_t, pcb_a, pcb_sepc), and 792 bytes; 13.0 and later have not, and 664.
 constexpr SavedRegister freebsd_pcb[] = {
     {"pc", {}, 0x00}, {"ra", {}, 0x00}, {"sp", {}, 0x08}, {"gp", {}, 0x10}, {"tp", {}, 0x18},
     {"fp", {}, 0x20}, {"s1", {}, 0x28}, {"s2", {}, 0x30}, {"s3", {}, 0x38}, {"s4", {}, 0x40}, {"s5", {}, 0x48}, {"s6", {}, 0x50},
@@ -72,8 +72,8 @@ constexpr SavedRegister freebsd_pcb_12[] = {
 };
 constexpr SavedFrame frames[] = {
     {"linux", "thread", "", linux_frame},
-    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_s", .mark_at = 0x20, .since = 1'300'000, .smaller_than = 760},
-    {"freebsd", "td_pcb", "pcb", freebsd_pcb_12},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_s", .mark_at = 0x20, .since = 1'300'000, .smaller_than = 792},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb_12, .mark = "pcb_s", .mark_at = 0x58},
 };
 
 // FreeBSD's handlers save struct trapframe (sys/riscv/include/frame.h) where the stack pointer then is (sys/riscv/riscv/exception.S).

@@ -63,7 +63,8 @@ std::string find_release(const PhysicalMemory& memory);
 // How to leave the code that traps, interrupts and system calls enter: debug information does not tell.
 Pieces trap_pieces(const KernelView& view);
 
-// The layout of a record that has had several, by debug information, else by the system's version, else by `size`.
+// The layout of a record that has had several, by debug information, else by the system's version, else by `size`.  Null: none that is
+// known is what debug information says.
 const arch::SavedFrame* layout_of(const KernelView& view, std::span<const arch::SavedFrame> rows, std::uint64_t size);
 
 }  // namespace kvm::os_freebsd

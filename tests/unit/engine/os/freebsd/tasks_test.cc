@@ -288,6 +288,8 @@ TEST_CASE("arm64's three layouts of struct pcb", "[freebsd][registers]") {
     recent();
     kernel.types.define("pcb", 0x560, "pcb_sp 0x100 u8");
     old();
+    kernel.types.define("pcb", 0x560, "pcb_sp 0x108 u8");  // of a kernel that is not known yet
+    CHECK(registers(kernel, 100002).error().code == Errc::unsupported);
   }
   SECTION("by the system's version") {
     kernel.variable("osreldate", 4, 1400084);
@@ -300,6 +302,35 @@ TEST_CASE("arm64's three layouts of struct pcb", "[freebsd][registers]") {
     old();
     kernel.put(kernel.symbols.find("pcb_size")->address, 1240, 4);
     recent();
+  }
+}
+
+// releng/12.1's and 13.0's sys/riscv/include/pcb.h.
+TEST_CASE("riscv64's two layouts of struct pcb", "[freebsd][registers]") {
+  FakeFreebsd kernel("riscv64");
+  const VirtAddr process = kernel.add_process(7, "seven"), pcb = kernel.allocate(0x400);
+  kernel.set("thread", kernel.add_thread(process, {.tid = 100002}), "td_pcb", pcb.raw);
+  for (std::uint64_t word = 0; word < 40; ++word) kernel.put(pcb + 8 * word, 0x1000 + word, 8);
+  const auto first_saved = [&] { return registers(kernel, 100002)->get("fp"); };
+  SECTION("by types, whatever the version") {
+    kernel.variable("osreldate", 4, 1300139);
+    kernel.types.define("pcb", 792, "pcb_s 0x58 r96");
+    CHECK(first_saved() == 0x100b);
+    kernel.types.define("pcb", 664, "pcb_s 0x20 r96");
+    kernel.put(kernel.symbols.find("osreldate")->address, 1201000, 4);
+    CHECK(first_saved() == 0x1004);
+  }
+  SECTION("by the system's version") {
+    kernel.variable("osreldate", 4, 1201000);
+    CHECK(first_saved() == 0x100b);
+    kernel.put(kernel.symbols.find("osreldate")->address, 1300139, 4);
+    CHECK(first_saved() == 0x1004);
+  }
+  SECTION("by size") {
+    kernel.variable("pcb_size", 4, 792);
+    CHECK(first_saved() == 0x100b);
+    kernel.put(kernel.symbols.find("pcb_size")->address, 664, 4);
+    CHECK(first_saved() == 0x1004);
   }
 }
 
