@@ -260,7 +260,10 @@ struct LinuxLayout {
   InterruptFrame interrupt_frame;
   // Where the direct call leads whose instruction ends at `after`, from the bytes before; 0: it is none.  Null: not known.
   std::uint64_t (*call_target)(std::span<const std::uint8_t> before, std::uint64_t after) = nullptr;
-  std::uint64_t first_shared = 0;  // kernel addresses below it lead each CPU to memory of its own (s390's prefix area)
+  std::uint64_t first_shared = 0;  // kernel addresses below it lead each CPU to memory of its own (s390's prefix area) ...
+  std::string_view own_register, own_symbol;  // ... the place of which a register holds, and an array of pointers by CPU
+  // Absolute addresses of pointers for dump tools: to VMCOREINFO's note, and to os_info (engine/os/linux/os_info.h).  0: none.
+  std::uint64_t note_pointer = 0, os_info_pointer = 0;
 };
 
 // Rows of one machine that differ in byte order are told apart by a CPU's register: files may have another order than the kernel.

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <mutex>
 
 #include "engine/bare.h"
-#include "engine/kernel_file.h"
 #include "engine/kernel_file.h"
 #include "engine/symbols/btf.h"
 #include "engine/symbols/debug_files.h"
@@ -27,6 +27,7 @@ struct Kernel::State {
   std::optional<KernelView> view;
   std::unique_ptr<OsModel> os;
   std::vector<Cpu> cpus;
+  std::map<unsigned, AddressSpace> cpu_spaces;  // of CPUs that have memory of their own
   std::string vmlinux, os_missing;
   std::string_view system, file_word;
   DebugFileQuery query;
@@ -140,6 +141,12 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
   }
   if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
   s.cpus = s.os->cpus();
+  for (const Cpu& cpu : s.cpus)
+    if (auto own = s.os->own_memory(cpu)) {
+      std::vector<Mapping> mappings{std::move(*own)};
+      mappings.insert(mappings.end(), s.map.mappings.begin(), s.map.mappings.end());
+      s.cpu_spaces.emplace(cpu.number, AddressSpace(*s.dump.memory, std::move(mappings)));
+    }
   s.query.release = s.os->release();
   if (s.debug_files) s.files.emplace(s.query);
   return Kernel(std::move(state));
@@ -321,6 +328,10 @@ const std::string& Kernel::path() const { return state_->path; }
 const Dump& Kernel::dump() const { return state_->dump; }
 const arch::Arch& Kernel::arch() const { return *state_->arch; }
 const AddressSpace& Kernel::space() const { return *state_->space; }
+const AddressSpace& Kernel::space_on(std::optional<unsigned> cpu) const {
+  const auto found = cpu ? state_->cpu_spaces.find(*cpu) : state_->cpu_spaces.end();
+  return found == state_->cpu_spaces.end() ? space() : found->second;
+}
 const KernelMap& Kernel::map() const { return state_->map; }
 const Symbols& Kernel::symbols() const { return *state_->symbols; }
 const Types& Kernel::types() const { return *state_->types; }

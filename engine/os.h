@@ -84,6 +84,8 @@ class OsModel {
   virtual Result<std::vector<Task>> tasks(std::vector<std::string>& remarks) const = 0;
   virtual Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const = 0;
   virtual std::vector<Cpu> cpus() const = 0;
+  // Addresses that lead this CPU to memory of its own; none on most machines.
+  virtual std::optional<Mapping> own_memory(const Cpu&) const { return std::nullopt; }
   virtual Result<RegisterFile> registers(const Task& task) const = 0;
   // The task's own address space, user memory included.
   virtual Result<AddressSpace> user_space(const Task&) const { return fail(Errc::unsupported, "user memory is not known here"); }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/os/linux/anchor.h"
+#include "engine/os/linux/os_info.h"
 #include "engine/os/linux/scan.h"
 
 namespace kvm::os_linux {
@@ -102,23 +103,25 @@ KernelMap finish(const OsInput& in, const Anchor& anchor, const std::string& tex
   return map;
 }
 
-}  // namespace
-
-Result<KernelMap> map_kernel(const OsInput& in) {
-  if (!in.arch.linux_layout) return fail(Errc::unsupported, "Linux on " + std::string(in.arch.name) + " is not supported yet");
+Result<KernelMap> find_map(const OsInput& in, const OsInfo& told) {
+  // A value of the text's own stands before the same of os_info.
+  const auto with_keys = [&](const std::string& text) { return Vmcoreinfo(text.ends_with('\n') ? text + told.keys : text + '\n' + told.keys); };
   if (!in.dump.vmcoreinfo.empty())
-    if (auto anchor = anchor_from_vmcoreinfo(in, Vmcoreinfo(in.dump.vmcoreinfo), false))
+    if (auto anchor = anchor_from_vmcoreinfo(in, with_keys(in.dump.vmcoreinfo), false))
       return finish(in, *anchor, in.dump.vmcoreinfo, "VMCOREINFO note");
   if (auto anchor = anchor_from_user(in)) return finish(in, *anchor, "the command line");
+  if (!told.vmcoreinfo.empty())
+    if (auto anchor = anchor_from_vmcoreinfo(in, with_keys(told.vmcoreinfo), true))
+      return finish(in, *anchor, told.vmcoreinfo, "VMCOREINFO that the lowcore points to");
   if (auto anchor = anchor_from_cpus(in)) {
     KernelMap map = finish(in, *anchor, "a CPU's " + std::string(layout_of(in).cpu.root_register));
     if (!map.release.empty()) return map;
   }
-  if (auto anchor = anchor_from_vmlinux(in)) return finish(in, *anchor, "vmlinux, found in memory");
+  if (auto anchor = anchor_from_vmlinux(in, Vmcoreinfo(told.keys))) return finish(in, *anchor, "vmlinux, found in memory");
   std::optional<KernelMap> found;
   scan_vmcoreinfo(*in.dump.memory, in.arch.page_size, [&](const std::string& text) {
     // An older kernel's page may lie around.
-    auto anchor = anchor_from_vmcoreinfo(in, Vmcoreinfo(text), true);
+    auto anchor = anchor_from_vmcoreinfo(in, with_keys(text), true);
     if (anchor) found = finish(in, *anchor, text, "VMCOREINFO found in memory");
     return found.has_value();
   });
@@ -126,6 +129,16 @@ Result<KernelMap> map_kernel(const OsInput& in) {
   if (auto anchor = anchor_from_kallsyms(in)) return finish(in, *anchor, "the kernel's symbol table, found in memory");
   return fail(Errc::not_found,
               "no VMCOREINFO, no usable CPU state and no kernel image found in memory; give the vmlinux, or --slide and --phys-base");
+}
+
+}  // namespace
+
+Result<KernelMap> map_kernel(const OsInput& in) {
+  if (!in.arch.linux_layout) return fail(Errc::unsupported, "Linux on " + std::string(in.arch.name) + " is not supported yet");
+  const OsInfo told = read_os_info(*in.dump.memory, layout_of(in));
+  KernelMap map = TRY(find_map(in, told));
+  map.mappings.insert(map.mappings.end(), told.mappings.begin(), told.mappings.end());
+  return map;
 }
 
 }  // namespace kvm::os_linux

@@ -1,0 +1,46 @@
+"""Where things lie on other processors: what is each CPU's own."""
+import functools
+import re
+import shutil
+
+import memory
+from foreign import architecture
+from gdb_session import GdbSession
+from lib import FOREIGN, Skip, differ
+
+
+# What each thread sees of its CPU's lowcore.
+LOWCORE = """for thread in gdb.selected_inferior().threads():
+  thread.switch()
+  print(thread.ptid[1], gdb.parse_and_eval('((struct lowcore *)0)->cpu_nr'))"""
+
+
+def check_lowcore(crash, session):
+    """Addresses 0 to 0x1fff are those of the CPU that a thread is or was on; nobody sees absolute memory there."""
+    shown = {int(tid): int(cpu) for tid, cpu in re.findall(r"^(\d+) (\d+)$", session.output("lowcore"), re.M)}
+    for row in session.env.json("ps", session.dump):
+        if row["tid"]:
+            yield from differ(f"the CPU of task {row['tid']}", shown.get(row["tid"]), row["cpu"])
+    yield from differ("CPUs", sorted(set(shown.values())), [0, 1])
+
+
+def check_source(env, dump):
+    """Where s390's kernels leave a pointer to VMCOREINFO, nobody searches for it; sysfs says where it is."""
+    said = env.json("info", dump)["source"]
+    yield from differ("the map's source", said, "VMCOREINFO that the lowcore points to")
+    at = memory.read(env, dump, "0xe0c", 8, "--physical")
+    yield from differ("the pointer to the note", int.from_bytes(at, "big"), int(dump.crash.truth("vmcoreinfo").split()[0], 16))
+    magic = int.from_bytes(memory.read(env, dump, "0xe18", 8, "--physical"), "big")
+    yield from differ("os_info", memory.read(env, dump, hex(magic), 8, "--physical"), b"OSINFOSZ")
+
+
+def tests(env):
+    for crash in env.crashes(FOREIGN):
+        if not shutil.which(crash.gdb):
+            raise Skip(f"no {crash.gdb}")
+        if architecture(crash) == "s390x":
+            session = GdbSession(env, crash.dump())
+            session.want("lowcore", f"python exec({LOWCORE!r})")
+            yield f"{crash.id}/lowcore", functools.partial(check_lowcore, crash, session)
+            for dump in crash.dumps():
+                yield f"{dump.id}/source", functools.partial(check_source, env, dump)
