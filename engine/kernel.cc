@@ -140,6 +140,10 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
     s.os = make_bare_model(*s.arch, s.dump, s.map.release, std::move(pieces));
   }
   if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
+  if (const auto more = s.os->mappings(); !more.empty()) {
+    s.map.mappings.insert(s.map.mappings.begin(), more.begin(), more.end());
+    *s.space = AddressSpace(*s.dump.memory, s.map.mappings);
+  }
   s.cpus = s.os->cpus();
   for (const Cpu& cpu : s.cpus)
     if (auto own = s.os->own_memory(cpu)) {

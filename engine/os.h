@@ -84,6 +84,8 @@ class OsModel {
   virtual Result<std::vector<Task>> tasks(std::vector<std::string>& remarks) const = 0;
   virtual Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const = 0;
   virtual std::vector<Cpu> cpus() const = 0;
+  // Kernel memory that no page table shows, told by structures.
+  virtual std::vector<Mapping> mappings() const { return {}; }
   // Addresses that lead this CPU to memory of its own; none on most machines.
   virtual std::optional<Mapping> own_memory(const Cpu&) const { return std::nullopt; }
   virtual Result<RegisterFile> registers(const Task& task) const = 0;

@@ -31,6 +31,7 @@ class LinuxModel final : public OsModel {
     for (const auto& cpu : cpus_) cpus.push_back({cpu.number, cpu.online, cpu.registers});
     return cpus;
   }
+  std::vector<Mapping> mappings() const override { return os_linux::vmemmap_blocks(view_); }
   std::optional<Mapping> own_memory(const Cpu& cpu) const override;
   Result<RegisterFile> registers(const Task& task) const override;
   Result<AddressSpace> user_space(const Task& task) const override;

@@ -1,4 +1,4 @@
-"""Where things lie on other processors: what is each CPU's own."""
+"""Where things lie on other processors: what is each CPU's own, and what no table shows."""
 import functools
 import re
 import shutil
@@ -24,6 +24,28 @@ def check_lowcore(crash, session):
     yield from differ("CPUs", sorted(set(shown.values())), [0, 1])
 
 
+# Of the page that a task lies in: its slab's cache.  vmemmap is an array of struct page by number of the physical page; a page that is
+# not the first of its slab leads to that by an odd pointer.
+SLABS = """for pid, task in {tasks}:
+  page = gdb.parse_and_eval(f'&((struct page *)vmemmap)[{{(task & 0x0fffffffffffffff) >> 16}}]')
+  head = int(page['compound_head'])
+  page = gdb.Value(head - 1).cast(page.type) if head & 1 else page
+  print(pid, int(page.cast(gdb.lookup_type('struct slab').pointer())['slab_cache']), int(gdb.parse_and_eval('task_struct_cachep')))"""
+
+
+def check_vmemmap(crash, session):
+    """Each task's memory comes from the tasks' slab cache, as struct page says: with hashed tables, which do not show it, too."""
+    shown = re.findall(r"^(\d+) (\d+) (\d+)$", session.output("slabs"), re.M)
+    for pid, cache, tasks in shown:
+        yield from differ(f"the slab cache of task {pid}", int(cache), int(tasks))
+    yield from differ("tasks", len(shown), 20)
+
+
+def plan_vmemmap(env, crash, session):
+    tasks = [(row["tid"], int(row["task"], 16)) for row in env.json("ps", crash.dump()) if row["tid"]][:20]
+    session.want("slabs", f"python exec({SLABS.format(tasks=tasks)!r})")
+
+
 def check_source(env, dump):
     """Where s390's kernels leave a pointer to VMCOREINFO, nobody searches for it; sysfs says where it is."""
     said = env.json("info", dump)["source"]
@@ -44,3 +66,7 @@ def tests(env):
             yield f"{crash.id}/lowcore", functools.partial(check_lowcore, crash, session)
             for dump in crash.dumps():
                 yield f"{dump.id}/source", functools.partial(check_source, env, dump)
+        if architecture(crash) == "ppc64el":
+            session = GdbSession(env, crash.dump())
+            plan_vmemmap(env, crash, session)
+            yield f"{crash.id}/vmemmap", functools.partial(check_vmemmap, crash, session)
