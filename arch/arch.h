@@ -250,6 +250,7 @@ struct LinuxLayout {
   // at phys_base, where no base is hard-wired.
   std::string_view phys_base_key, distance_key, mode_key, va_bits_key, clear_key, image_base_key;
   std::string_view slide_key = "KERNELOFFSET";
+  std::string_view link_key;  // also in VMCOREINFO: the address that the image's first byte was linked at
   std::span<const std::string_view> index_bits_symbols;  // variables with the index bits of each level, smallest page first
   // Also in VMCOREINFO: the bits of a kernel address that a signature may take.  Empty: addresses are not signed.
   std::string_view signature_key;

@@ -114,7 +114,8 @@ struct OsInput {
 // How the kernel's addresses are found.
 struct KernelMap {
   std::vector<Mapping> mappings;
-  VirtAddr image;                  // where the kernel image begins at run time; 0: not known
+  VirtAddr image;                  // where the kernel image begins at run time, or an address near its beginning; 0: not known
+  std::optional<VirtAddr> first;   // where exactly, as far as the kernel tells: a kernel that names functions only does not name this
   std::uint64_t slide = 0;         // run-time minus link-time address of the image
   std::uint64_t phys_base = 0;
   std::string mode;                // "4-level"

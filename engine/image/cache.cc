@@ -124,6 +124,7 @@ Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& produc
   remarks.insert(remarks.end(), image.remarks.begin(), image.remarks.end());
   // What is missing in this dump may be in another of the same crash.
   const bool whole = unwind_only ? pieces.unwind_whole : remarks.empty();
+  remarks.insert(remarks.begin(), pieces.nature.begin(), pieces.nature.end());
   std::string kept = !key.empty() && whole ? keep(cache, name, image.file) : "";
   return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), std::move(kept), std::move(remarks)};
 }

@@ -132,7 +132,7 @@ const OsKind linux_os{
     .probe = [](const OsInput& input) { return input.arch.linux_layout != nullptr; },
     .map = os_linux::map_kernel,
     .own_symbols = [](const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) -> Result<std::unique_ptr<Symbols>> {
-      return TRY(os_linux::read_kernel_symbols(view, map, remarks));
+      return TRY(os_linux::read_kernel_symbols(view, map, remarks, remarks));
     },
     .own_types = [](const KernelView& view) -> Result<std::unique_ptr<Types>> {
       return open_btf(TRY(os_linux::read_kernel_btf(view, view.symbols)), view.arch.pointer_bytes);

@@ -1,12 +1,12 @@
-"""Where things lie on other processors: what is each CPU's own, and what no table shows."""
+"""Where things lie on other processors: what is each CPU's own, what no table shows, where the image begins."""
 import functools
 import re
 import shutil
 
 import memory
 from foreign import architecture
-from gdb_session import GdbSession
-from lib import FOREIGN, Skip, differ
+from gdb_session import GdbSession, run_gdb, server
+from lib import FOREIGN, Skip, differ, lacks
 
 
 # What each thread sees of its CPU's lowcore.
@@ -46,6 +46,17 @@ def plan_vmemmap(env, crash, session):
     session.want("slabs", f"python exec({SLABS.format(tasks=tasks)!r})")
 
 
+def check_own_vmlinux(env, dump):
+    """The server has no vmlinux, gdb has one: it is moved to where the kernel ran, also when the kernel does not say where it begins."""
+    panic = next(address for address, _, name, module in dump.crash.kallsyms() if name == "panic" and not module)
+    asked = [f"info symbol {panic:#x}", "printf \"%s\\n\", (char *)&linux_banner", "printf \"%s\\n\", init_task.comm"]
+    answers, _, _ = run_gdb(env, asked, "| " + server(env, dump, "--no-vmlinux", vmlinux=False), dump.crash.vmlinux, gdb=dump.crash.gdb,
+                            variables={"XDG_CACHE_HOME": str(env.temp("cache"))})
+    yield from differ("a function", answers[0].both.split(" in ")[0], "panic")
+    yield from lacks("linux_banner", answers[1].both, dump.crash.truth("version").decode().strip())
+    yield from differ("init_task.comm", answers[2].both.strip(), "swapper/0")
+
+
 def check_source(env, dump):
     """Where s390's kernels leave a pointer to VMCOREINFO, nobody searches for it; sysfs says where it is."""
     said = env.json("info", dump)["source"]
@@ -70,3 +81,5 @@ def tests(env):
             session = GdbSession(env, crash.dump())
             plan_vmemmap(env, crash, session)
             yield f"{crash.id}/vmemmap", functools.partial(check_vmemmap, crash, session)
+        if crash.dump().name != "raw.img":
+            yield f"{crash.id}/own-vmlinux", functools.partial(check_own_vmlinux, env, crash.dump())

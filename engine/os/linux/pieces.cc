@@ -7,7 +7,7 @@ namespace kvm::os_linux {
 
 Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   Pieces all;
-  auto kernel_symbols = TRY(read_kernel_symbols(view, map, all.remarks));
+  auto kernel_symbols = TRY(read_kernel_symbols(view, map, all.remarks, all.nature));
   Piece& kernel = all.pieces.emplace_back();
   kernel.sections = kernel_sections(*kernel_symbols);
   kernel.symbols = kernel_symbols->all();
