@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -124,6 +125,21 @@ TEST_CASE("a RISC-V module's labels and marks are no symbols to lldb") {
   CHECK(named(1));
   for (const std::size_t blank : {2, 3, 4, 6}) CHECK(std::ranges::all_of(table.subspan(blank * 24, 24), [](auto byte) { return byte == 0; }));
   CHECK(named(5));
+}
+
+TEST_CASE("a FreeBSD kernel without a build id gets a copy that says no system, and another one when it changes") {
+  const Folder folder;
+  std::vector<std::uint8_t> bytes = test::ElfImage().bytes();
+  bytes.at(7) = 9;  // EI_OSABI: FreeBSD
+  const std::string path = folder.write("kernel", bytes);
+  const auto given = rsp::file_for_lldb(path);
+  REQUIRE(given);
+  CHECK(*given != path);
+  CHECK(bytes_of(*given).at(7) == 0);
+  CHECK(rsp::file_for_lldb(path) == *given);
+  CHECK(rsp::prepared_for_lldb(path));
+  fs::last_write_time(path, fs::last_write_time(path) + std::chrono::seconds(1));
+  CHECK(rsp::file_for_lldb(path) != *given);
 }
 
 TEST_CASE("a cache that cannot be written is an error") {
