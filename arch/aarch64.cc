@@ -244,6 +244,7 @@ constexpr LinuxLayout linux_layout{
     .root_symbols = root_symbols,
     .distance_key = "NUMBER(kimage_voffset)",
     .va_bits_key = "NUMBER(VA_BITS)",
+    .link_key = "NUMBER(MODULES_END)",  // KIMAGE_VADDR (arch/arm64/include/asm/memory.h); in VMCOREINFO since v5.19
     .signature_key = "NUMBER(KERNELPACMASK)",
     .distance_symbol = "kimage_voffset",
     .interrupt_frame = {"pt_regs", interrupt_regs, "", "el0"},

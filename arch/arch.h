@@ -250,6 +250,7 @@ struct LinuxLayout {
   // at phys_base, where no base is hard-wired.
   std::string_view phys_base_key, distance_key, mode_key, va_bits_key, clear_key, image_base_key;
   std::string_view slide_key = "KERNELOFFSET";
+  std::string_view link_key;  // also in VMCOREINFO: the address that the image's first byte was linked at
   std::span<const std::string_view> index_bits_symbols;  // variables with the index bits of each level, smallest page first
   // Also in VMCOREINFO: the bits of a kernel address that a signature may take.  Empty: addresses are not signed.
   std::string_view signature_key;
@@ -260,7 +261,10 @@ struct LinuxLayout {
   InterruptFrame interrupt_frame;
   // Where the direct call leads whose instruction ends at `after`, from the bytes before; 0: it is none.  Null: not known.
   std::uint64_t (*call_target)(std::span<const std::uint8_t> before, std::uint64_t after) = nullptr;
-  std::uint64_t first_shared = 0;  // kernel addresses below it lead each CPU to memory of its own (s390's prefix area)
+  std::uint64_t first_shared = 0;  // kernel addresses below it lead each CPU to memory of its own (s390's prefix area) ...
+  std::string_view own_register, own_symbol;  // ... the place of which a register holds, and an array of pointers by CPU
+  // Absolute addresses of pointers for dump tools: to VMCOREINFO's note, and to os_info (engine/os/linux/os_info.h).  0: none.
+  std::uint64_t note_pointer = 0, os_info_pointer = 0;
 };
 
 // Rows of one machine that differ in byte order are told apart by a CPU's register: files may have another order than the kernel.

@@ -117,6 +117,7 @@ constexpr LinuxLayout linux_layout{
     .phys_base_key = "NUMBER(phys_ram_base)",
     .distance_key = "NUMBER(va_kernel_pa_offset)",  // since v6.4
     .va_bits_key = "NUMBER(VA_BITS)",
+    .link_key = "NUMBER(KERNEL_LINK_ADDR)",  // of _start; _text comes after it
     .interrupt_frame = {.record = "pt_regs", .regs = pt_regs, .partial = {}, .call_prefix = "handle_exception", .depths = depths,
                         .functions = entry_functions, .outermost = outermost, .codes = codes},
 };

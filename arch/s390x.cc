@@ -153,6 +153,10 @@ constexpr LinuxLayout linux_layout{
     .slide_key = "",
     .interrupt_frame = interrupt_frame,
     .first_shared = 0x2000,
+    .own_register = "prefix",
+    .own_symbol = "lowcore_ptr",
+    .note_pointer = 0xe0c,
+    .os_info_pointer = 0xe18,
 };
 
 }  // namespace

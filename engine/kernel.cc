@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <mutex>
 
 #include "engine/bare.h"
-#include "engine/kernel_file.h"
 #include "engine/kernel_file.h"
 #include "engine/symbols/btf.h"
 #include "engine/symbols/ctf.h"
@@ -28,6 +28,7 @@ struct Kernel::State {
   std::optional<KernelView> view;
   std::unique_ptr<OsModel> os;
   std::vector<Cpu> cpus;
+  std::map<unsigned, AddressSpace> cpu_spaces;  // of CPUs that have memory of their own
   std::string vmlinux, os_missing;
   std::string_view system, file_word;
   DebugFileQuery query;
@@ -43,6 +44,12 @@ struct Kernel::State {
   Result<std::vector<Module>> modules = fail(Errc::not_found);
   std::unique_ptr<SourceLines> lines;
   std::optional<ModuleFiles> module_files;
+
+  // Those of the whole kernel, after others that hide them.
+  std::vector<Mapping> mappings_after(std::vector<Mapping> first) const {
+    first.insert(first.end(), map.mappings.begin(), map.mappings.end());
+    return first;
+  }
 };
 
 namespace {
@@ -143,7 +150,13 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
     if (kind) answers.panic_in = kind->panic_in;
     s.os = make_bare_model(*s.arch, s.dump, s.map.release, std::move(answers));
   }
+  if (auto more = s.os->mappings(); !more.empty()) {
+    s.map.mappings = s.mappings_after(std::move(more));
+    *s.space = AddressSpace(*s.dump.memory, s.map.mappings);
+  }
   s.cpus = s.os->cpus();
+  for (const Cpu& cpu : s.cpus)
+    if (auto own = s.os->own_memory(cpu)) s.cpu_spaces.emplace(cpu.number, AddressSpace(*s.dump.memory, s.mappings_after({std::move(*own)})));
   if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + (s.cpus.empty() ? "; CPUs and tasks are not known" : "; only CPUs are shown, not tasks"));
   s.query.release = s.os->release();
   if (s.debug_files) s.files.emplace(s.query);
@@ -326,6 +339,10 @@ const std::string& Kernel::path() const { return state_->path; }
 const Dump& Kernel::dump() const { return state_->dump; }
 const arch::Arch& Kernel::arch() const { return *state_->arch; }
 const AddressSpace& Kernel::space() const { return *state_->space; }
+const AddressSpace& Kernel::space_on(std::optional<unsigned> cpu) const {
+  const auto found = cpu ? state_->cpu_spaces.find(*cpu) : state_->cpu_spaces.end();
+  return found == state_->cpu_spaces.end() ? space() : found->second;
+}
 const KernelMap& Kernel::map() const { return state_->map; }
 const Symbols& Kernel::symbols() const { return *state_->symbols; }
 const Types& Kernel::types() const { return *state_->types; }

@@ -117,7 +117,7 @@ def qemu_registers(crash):
 
 def check_registers(crash, session):
     """The panicking CPU's, as QEMU has them."""
-    shown = {name: int(value, 16) for name, value in re.findall(r"^(\w+) +(0x[0-9a-f]+)", session.output("registers"), re.M)}
+    shown = {name: int(value, 16) for name, value in re.findall(r"^ *(\w+) +(?:= )?(0x[0-9a-f]+)", session.output("registers"), re.M)}
     pc = "pswa" if architecture(crash) == "s390x" else "pc"
     cpu = next((words for words in qemu_registers(crash) if words[pc] == shown.get(pc)), None)
     if not cpu:
