@@ -1,7 +1,10 @@
-// Functions as GNU as encodes them (AArch64), with its text beside them; DWARF numbers are 29 x29, 30 x30, 31 sp.
+// Functions as GNU as encodes them (AArch64; the others as LLVM's does), with its text beside them; DWARF numbers are 29 x29, 30 x30, 31 sp;
+// RISC-V 2 sp, 8 s0; s390x 11 r11, 15 r15; Power 1 r1, 31 r31.
 #include "engine/code_frames.h"
 
 #include <catch2/catch.hpp>
+
+#include <string>
 
 using namespace kvm;
 using Kind = UnwindRow::Kind;
@@ -14,6 +17,14 @@ constexpr std::uint32_t nop = 0xd503201f, ret = 0xd65f03c0, stp_x29_x30_push_32 
                         blr_x1 = 0xd63f0020, trap = 0xd4210000, br_x16 = 0xd61f0200;
 constexpr std::uint32_t saves_all[] = {0xa90007e0, 0xa9010fe2, 0xa90217e4, 0xa9031fe6, 0xa90427e8, 0xa9052fea, 0xa90637ec, 0xa9073fee,
                                        0xa90847f0, 0xa9094ff2, 0xa90a57f4, 0xa90b5ff6, 0xa90c67f8, 0xa90d6ffa, 0xa90e77fc};  // stp x0, x1, [sp] ...
+
+// The row that holds at an address.
+UnwindRow row_at(std::string_view machine, const std::vector<std::uint8_t>& bytes, const std::vector<CodeFunction>& functions, std::uint64_t address) {
+  UnwindRow found;
+  for (const UnwindRow& row : frames_of_code(*arch::find(machine), {text}, bytes, functions))
+    if (row.address <= VirtAddr{address}) found = row;
+  return found;
+}
 
 class Code {
  public:
@@ -32,11 +43,7 @@ class Code {
   }
   // The row that holds at the instruction with this number.
   UnwindRow at(std::size_t instruction) const {
-    const auto rows = frames_of_code(*arch::find("aarch64"), {text}, bytes_, functions_);
-    UnwindRow found;
-    for (const UnwindRow& row : rows)
-      if (row.address <= VirtAddr{text + instruction * 4}) found = row;
-    return found;
+    return row_at("aarch64", bytes_, functions_, text + instruction * 4);
   }
 
  private:
@@ -153,6 +160,55 @@ TEST_CASE("Frames of code: where interrupts and system calls enter", "[code_fram
 TEST_CASE("Frames of code: of code that is not in the dump, what the frame pointer leads to", "[code_frames]") {
   const Code code = Code().function().add({nop, 0, 0, ret});
   check_call(code.at(1), 29, 16, -16, -8);
+}
+
+namespace {
+
+// One function of instructions of any length, each in hex.
+class Function {
+ public:
+  Function(std::string_view machine, std::initializer_list<std::string_view> instructions) : machine_(machine) {
+    for (const std::string_view hex : instructions) {
+      starts_.push_back(bytes_.size());
+      for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+        bytes_.push_back(static_cast<std::uint8_t>(std::stoul(std::string(hex.substr(i, 2)), nullptr, 16)));
+    }
+  }
+  UnwindRow at(std::size_t instruction) const { return row_at(machine_, bytes_, {{{text}, false}}, text + starts_[instruction]); }
+
+ private:
+  std::string_view machine_;
+  std::vector<std::uint8_t> bytes_;
+  std::vector<std::size_t> starts_;
+};
+
+}  // namespace
+
+TEST_CASE("Frames of code: RISC-V, instructions of two lengths", "[code_frames]") {
+  const Function code("riscv64", {"7971", "06f4", "22f0", "0018",  // addi sp, sp, -48; sd ra, 40(sp); sd s0, 32(sp); addi s0, sp, 48
+                                  "e7800200",                      // jalr t0
+                                  "3301f140", "8297",              // sub sp, sp, a5; jalr a5
+                                  "130104fd",                      // addi sp, s0, -48
+                                  "a270", "0274", "4561", "8280"});  // ld ra, 40(sp); ld s0, 32(sp); addi sp, sp, 48; ret
+  check_call(code.at(0), 2, 0, 0, 0);
+  check_call(code.at(1), 2, 48, 0, 0);
+  check_call(code.at(2), 2, 48, 0, -8);
+  check_call(code.at(3), 2, 48, -16, -8);
+  check_call(code.at(4), 8, 0, -16, -8);  // it leads to a frame record
+  check_call(code.at(6), 8, 0, -16, -8);
+  check_call(code.at(8), 8, 0, -16, -8);
+  check_call(code.at(10), 2, 48, 0, 0);
+  check_call(code.at(11), 2, 0, 0, 0);
+}
+
+TEST_CASE("Frames of code: RISC-V, a number in the frame pointer's register", "[code_frames]") {
+  const Function code("riscv64", {"7971", "06f4", "22f0",  // addi sp, sp, -48; sd ra, 40(sp); sd s0, 32(sp)
+                                  "2a84", "8297",          // mv s0, a0; jalr a5
+                                  "22ec", "6264",          // sd s0, 24(sp); ld s0, 24(sp)
+                                  "a270", "0274", "4561", "8287"});  // ...; jr a5
+  for (const std::size_t i : {3u, 4u, 5u, 6u, 7u}) check_call(code.at(i), 2, 48, -16, -8);
+  check_call(code.at(8), 2, 48, -16, 0);
+  check_call(code.at(10), 2, 0, 0, 0);
 }
 
 TEST_CASE("Frames of code: nonsense", "[code_frames]") {

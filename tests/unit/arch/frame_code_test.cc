@@ -1,0 +1,88 @@
+// What RISC-V's, s390x's and Power's instructions do to a frame: bytes as LLVM's assembler (llvm-mc) writes them, with its text beside
+// them.  AArch64's are in aarch64_test.cc.
+#include <catch2/catch.hpp>
+
+#include <string>
+
+#include "arch/arch.h"
+
+using namespace kvm;
+using arch::FrameStep;
+
+namespace {
+
+struct Line {
+  std::string_view bytes, text, does;
+};
+
+std::vector<std::uint8_t> bytes_of(std::string_view hex) {
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) bytes.push_back(static_cast<std::uint8_t>(std::stoul(std::string(hex.substr(i, 2)), nullptr, 16)));
+  return bytes;
+}
+
+// What is not as it was, in words; targets from the instruction's address on.
+std::string describe(const FrameStep& step, std::uint64_t address) {
+  std::string said;
+  const auto say = [&](const std::string& what) { said += (said.empty() ? "" : " ") + what; };
+  const auto number = [](std::int64_t n) { return (n < 0 ? "" : "+") + std::to_string(n); };
+  constexpr std::string_view flows[] = {"", "branch", "jump", "call", "trap", "computed", "end"};
+  if (step.flow != FrameStep::Flow::next) say(std::string(flows[static_cast<std::size_t>(step.flow)]));
+  if (step.target) said += number(static_cast<std::int64_t>(step.target - address));
+  switch (step.sp) {
+    case FrameStep::Sp::kept: break;
+    case FrameStep::Sp::moved: say("sp" + number(step.amount)); break;
+    case FrameStep::Sp::from_fp: say("sp=fp" + number(step.amount)); break;
+    case FrameStep::Sp::varied: say("sp?"); break;
+    case FrameStep::Sp::switched: say("sp=other"); break;
+    case FrameStep::Sp::restored: say("sp=caller's"); break;
+  }
+  if (step.fp != FrameStep::Fp::kept) say(step.fp == FrameStep::Fp::changed ? "fp?" : "fp=sp" + number(step.amount));
+  if (step.words != FrameStep::Words::none) say(step.words == FrameStep::Words::saved ? "saves" : "restores");
+  if (step.ra_at != FrameStep::nowhere) say("ra" + number(step.ra_at));
+  if (step.fp_at != FrameStep::nowhere) say("fp" + number(step.fp_at));
+  if (step.copy_at != FrameStep::nowhere) say("copy" + number(step.copy_at));
+  if (step.by_fp) say("by fp");
+  constexpr std::string_view links[] = {"", "lr?", "copy=lr", "lr=copy", "copy?"};
+  if (step.link != FrameStep::Link::kept) say(std::string(links[static_cast<std::size_t>(step.link)]));
+  return said;
+}
+
+void check(std::string_view machine, std::initializer_list<Line> lines) {
+  const arch::FrameCode& code = *arch::find(machine)->frame_code;
+  for (const Line& line : lines) {
+    INFO(machine << ": " << line.text);
+    const auto bytes = bytes_of(line.bytes);
+    CHECK((code.length ? code.length(std::span(bytes).first(code.unit)) : code.unit) == bytes.size());
+    CHECK(describe(code.step(bytes, 0x10000), 0x10000) == line.does);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("RISC-V: frames", "[arch][riscv64]") {
+  check("riscv64", {
+    {"7971", "c.addi16sp sp, -48", "sp-48"}, {"4171", "c.addi16sp sp, -496", "sp-496"}, {"7d61", "c.addi16sp sp, 496", "sp+496"},
+    {"1301f181", "addi sp, sp, -2017", "sp-2017"}, {"13010181", "addi sp, sp, -2032", "sp-2032"},
+    {"06f4", "c.sdsp ra, 40(sp)", "saves ra+40"}, {"22f0", "c.sdsp s0, 32(sp)", "saves fp+32"}, {"86f7", "c.sdsp ra, 488(sp)", "saves ra+488"},
+    {"2334117e", "sd ra, 2024(sp)", "saves ra+2024"}, {"0018", "c.addi4spn s0, sp, 48", "fp=sp+48"}, {"801b", "c.addi4spn s0, sp, 496", "fp=sp+496"},
+    {"130104fd", "addi sp, s0, -48", "sp=fp-48"}, {"2281", "c.mv sp, s0", "sp=fp+0"}, {"a270", "c.ldsp ra, 40(sp)", "restores ra+40"},
+    {"0274", "c.ldsp s0, 32(sp)", "restores fp+32"}, {"033404ff", "ld s0, -16(s0)", "restores fp-16 by fp"},
+    {"3301f140", "sub sp, sp, a5", "sp?"}, {"3e81", "c.mv sp, a5", "sp?"}, {"1691", "c.add sp, t0", "sp?"}, {"33816200", "add sp, t0, t1", "sp=other"},
+    {"0061", "c.ld s0, 0(a0)", "fp?"}, {"0041", "c.lw s0, 0(a0)", "fp?"}, {"2a84", "c.mv s0, a0", "fp?"}, {"0564", "c.lui s0, 1", "fp?"},
+    {"0a04", "c.slli s0, 2", "fp?"}, {"7d14", "c.addi s0, -1", "fp?"}, {"0d8c", "c.sub s0, a1", "fp?"}, {"73140010", "csrrw s0, sstatus, zero", "fp?"},
+    {"2fa4a500", "amoadd.w s0, a0, (a1)", "fp?"},
+    {"0100", "c.nop", ""}, {"8565", "c.lui a1, 1", ""}, {"0f00f00f", "fence", ""}, {"2225", "c.fldsp fa0, 8(sp)", ""},
+  });
+}
+
+TEST_CASE("RISC-V: where code goes on", "[arch][riscv64]") {
+  check("riscv64", {
+    {"8280", "ret", "end"}, {"8287", "c.jr a5", "computed"}, {"8297", "c.jalr a5", "call"}, {"67000301", "jr 16(t1)", "end"},
+    {"e7800000", "jalr ra, 0(ra)", "call"}, {"e7820200", "jalr t0, 0(t0)", ""}, {"0290", "c.ebreak", "trap"}, {"73001000", "ebreak", "trap"},
+    {"73000000", "ecall", ""}, {"73002010", "sret", "end"}, {"73002030", "mret", "end"}, {"0000", "c.unimp", "end"}, {"731000c0", "unimp", "end"},
+    {"6f000001", "j .+16", "jump+16"}, {"e5bf", "c.j .-8", "jump-8"}, {"ef001000", "jal .+2048", "call+2048"}, {"63040500", "beqz a0, .+8", "branch+8"},
+    {"75dd", "c.beqz a0, .-4", "branch-4"}, {"01e5", "c.bnez a0, .+8", "branch+8"}, {"e368b5fe", "bltu a0, a1, .-16", "branch-16"},
+  });
+}
+
