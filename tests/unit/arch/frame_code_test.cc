@@ -86,3 +86,32 @@ TEST_CASE("RISC-V: where code goes on", "[arch][riscv64]") {
   });
 }
 
+TEST_CASE("s390x: frames", "[arch][s390x]") {
+  check("s390x", {
+    {"eb9ff0600024", "stmg %r9, %r15, 96(%r15)", "saves ra+136 fp+112"}, {"ebeff0880024", "stmg %r14, %r15, 136(%r15)", "saves ra+136"},
+    {"e3f0ffb0ff71", "lay %r15, -80(%r15)", "sp-80"}, {"a7fbff58", "aghi %r15, -168", "sp-168"}, {"c2f8ffff63c0", "agfi %r15, -40000", "sp-40000"},
+    {"c2f400001000", "slgfi %r15, 4096", "sp-4096"}, {"b90400bf", "lgr %r11, %r15", "fp=sp+0"}, {"41b0f0a0", "la %r11, 160(%r15)", "fp=sp+160"},
+    {"ecbf000800d9", "aghik %r11, %r15, 8", "fp=sp+8"}, {"b90400fb", "lgr %r15, %r11", "sp=fp+0"},
+    {"e3b0f0980024", "stg %r11, 152(%r15)", "saves fp+152"}, {"e3e0b0980024", "stg %r14, 152(%r11)", "saves ra+152 by fp"},
+    {"eb9ff0b00004", "lmg %r9, %r15, 176(%r15)", "sp=caller's restores ra+216 fp+192"}, {"eb6ef0a00004", "lmg %r6, %r14, 160(%r15)", "restores ra+224 fp+200"},
+    {"ebbfb0c80004", "lmg %r11, %r15, 200(%r11)", "sp=caller's restores ra+224 fp+200 by fp"},
+    {"ebe1f0700004", "lmg %r14, %r1, 112(%r15)", "sp=caller's restores ra+112"}, {"e3e0f0d80004", "lg %r14, 216(%r15)", "restores ra+216"},
+    {"b90800f1", "agr %r15, %r1", "sp?"}, {"e3f01ff0ff71", "lay %r15, -16(%r1)", "sp?"}, {"e3f1fff8ff71", "lay %r15, -8(%r1,%r15)", "sp?"},
+    {"41f02000", "la %r15, 0(%r2)", "sp?"}, {"e3f003700004", "lg %r15, 880", "sp=other"}, {"e3f010080004", "lg %r15, 8(%r1)", "sp=other"},
+    {"eb6f10080004", "lmg %r6, %r15, 8(%r1)", "sp=other fp?"}, {"a7b90000", "lghi %r11, 0", "fp?"}, {"e3b020000004", "lg %r11, 0(%r2)", "fp?"},
+    {"c0b000000004", "larl %r11, .+8", "fp?"},
+    {"b90400ef", "lgr %r14, %r15", ""}, {"e340f0d80004", "lg %r4, 216(%r15)", ""}, {"50b0f0a0", "st %r11, 160(%r15)", ""}, {"c60000000004", "exrl %r0, .+8", ""},
+  });
+}
+
+TEST_CASE("s390x: where code goes on", "[arch][s390x]") {
+  check("s390x", {
+    {"07fe", "br %r14", "end"}, {"07f1", "br %r1", "computed"}, {"078e", "ber %r14", ""}, {"07f0", "bcr 15, %r0", ""}, {"0707", "nopr %r7", ""},
+    {"47f0e000", "b 0(%r14)", "end"}, {"c0e500000080", "brasl %r14, .+0x100", "call+256"}, {"c00500000080", "brasl %r0, .+0x100", ""},
+    {"0de1", "basr %r14, %r1", "call"}, {"0d10", "basr %r1, 0", ""}, {"a7150006", "bras %r1, .+12", "jump+12"}, {"a7f40008", "j .+16", "jump+16"},
+    {"c0f4ffffff80", "jg .-256", "jump-256"}, {"a784fffc", "je .-8", "branch-8"}, {"c00400000008", "brcl 0, .+16", ""}, {"c07400000010", "jgne .+32", "branch+32"},
+    {"ec280008007c", "cgije %r2, 0, .+16", "branch+16"}, {"ec12fff82076", "crjh %r1, %r2, .-16", "branch-16"}, {"a717fffc", "brctg %r1, .-8", "branch-8"},
+    {"af000000", "mc 0, 0", "trap"}, {"b2b2f0a0", "lpswe 160(%r15)", "end"}, {"0000", "what is not in the dump", "end"},
+  });
+}
+

@@ -211,6 +211,34 @@ TEST_CASE("Frames of code: RISC-V, a number in the frame pointer's register", "[
   check_call(code.at(10), 2, 0, 0, 0);
 }
 
+TEST_CASE("Frames of code: s390x, the cfa lies above the stack pointer", "[code_frames]") {
+  const Function code("s390x", {"eb9ff0600024", "b90400ef", "e3f0ffb0ff71",  // stmg %r9,%r15,96(%r15); lgr %r14,%r15; lay %r15,-80(%r15)
+                                "a7840005",                                  // je to lmg
+                                "c0e500000080", "af000000",                  // brasl %r14; mc 0,0
+                                "eb9ff0b00004", "07fe"});                    // lmg %r9,%r15,176(%r15); br %r14
+  check_call(code.at(0), 15, 160, 0, 0);
+  check_call(code.at(1), 15, 160, -48, -24);
+  for (const std::size_t i : {3u, 4u, 5u, 6u}) check_call(code.at(i), 15, 240, -48, -24);
+  check_call(code.at(7), 15, 160, 0, 0);
+}
+
+TEST_CASE("Frames of code: s390x, what no way leads to, and a stack of unknown size", "[code_frames]") {
+  const Function code("s390x", {"ebbff0580024", "e3f0ff60ff71", "b90400bf",  // stmg %r11,%r15,88(%r15); lay %r15,-160(%r15); lgr %r11,%r15
+                                "b90900f1", "c0e500000080",                  // sgr %r15,%r1; brasl %r14
+                                "ebbfb0f80004", "07f1",                      // lmg %r11,%r15,248(%r11); br %r1: a call without return
+                                "c0e500000080"});                            // static keys lead here
+  check_call(code.at(3), 15, 320, -72, -48);
+  check_call(code.at(4), 11, 320, -72, -48);
+  check_call(code.at(6), 15, 160, 0, 0);
+  check_call(code.at(7), 15, 320, -72, -48);
+}
+
+TEST_CASE("Frames of code: an instruction that goes on outside", "[code_frames]") {
+  const Function code("s390x", {"eb9ff0600024", "eb9f"});
+  check_call(code.at(1), 15, 160, -48, -24);
+  CHECK(frames_of_code(*arch::find("s390x"), {text}, std::vector<std::uint8_t>{0xeb}, {{{text}, false}}).empty());
+}
+
 TEST_CASE("Frames of code: nonsense", "[code_frames]") {
   const arch::Arch& arm = *arch::find("aarch64");
   const std::vector<std::uint8_t> code(7, 0x14);
