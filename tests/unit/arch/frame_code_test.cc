@@ -115,3 +115,26 @@ TEST_CASE("s390x: where code goes on", "[arch][s390x]") {
   });
 }
 
+TEST_CASE("Power: frames", "[arch][ppc64]") {
+  check("ppc64", {
+    {"7c0802a6", "mflr 0", "copy=lr"}, {"f8010010", "std 0, 16(1)", "saves copy+16"}, {"fbe1fff8", "std 31, -8(1)", "saves fp-8"},
+    {"f821ffc1", "stdu 1, -64(1)", "sp-64"}, {"7c3f0b78", "mr 31, 1", "fp=sp+0"}, {"3be10020", "addi 31, 1, 32", "fp=sp+32"}, {"38210040", "addi 1, 1, 64", "sp+64"},
+    {"e8010010", "ld 0, 16(1)", "restores copy+16"}, {"7c0803a6", "mtlr 0", "lr=copy"}, {"ebe1fff8", "ld 31, -8(1)", "restores fp-8"},
+    {"7fe1fb78", "mr 1, 31", "sp=fp+0"}, {"383f0060", "addi 1, 31, 96", "sp=fp+96"}, {"f81f0010", "std 0, 16(31)", "saves copy+16 by fp"},
+    {"e8210000", "ld 1, 0(1)", "sp=caller's"}, {"7c21016a", "stdux 1, 1, 0", "sp?"}, {"7c611b78", "mr 1, 3", "sp=other"},
+    {"7d8803a6", "mtlr 12", "lr?"}, {"429f0005", "bcl 20, 31, .+4", "lr?"},
+    {"38000005", "li 0, 5", "copy?"}, {"7c601b78", "mr 0, 3", "copy?"}, {"3fe00001", "lis 31, 1", "fp?"}, {"ebe30008", "ld 31, 8(3)", "fp?"}, {"83e30000", "lwz 31, 0(3)", "fp?"},
+    {"f8233f81", "stdu 1, 16256(3)", ""}, {"7d8802a6", "mflr 12", ""}, {"7d8903a6", "mtctr 12", ""}, {"f8030020", "std 0, 32(3)", ""},
+    {"60000000", "nop", ""}, {"60000005", "ori 0, 0, 5", "copy?"}, {"3c4c0000", "addis 2, 12, 0", ""}, {"38420000", "addi 2, 2, 0", ""}, {"0610000038210040", "paddi, and what it is the prefix of", ""},
+  });
+  check("ppc64le", {{"a602087c", "mflr 0", "copy=lr"}, {"c1ff21f8", "stdu 1, -64(1)", "sp-64"}, {"0000100640002138", "a prefix", ""}});
+}
+
+TEST_CASE("Power: where code goes on", "[arch][ppc64]") {
+  check("ppc64", {
+    {"4e800020", "blr", "end"}, {"4d820020", "beqlr", ""}, {"4e800420", "bctr", "computed"}, {"4e800421", "bctrl", "call"}, {"4e800021", "blrl", "call"},
+    {"41820010", "beq .+16", "branch+16"}, {"4082fff8", "bne .-8", "branch-8"}, {"4200fffc", "bdnz .-4", "branch-4"}, {"48000100", "b .+256", "jump+256"},
+    {"48000101", "bl .+256", "call+256 saves copy+16"}, {"48000103", "bla 0x100", "call-65280 saves copy+16"}, {"7fe00008", "trap", "trap"}, {"0b030000", "tdnei 3, 0", ""},
+    {"4c000024", "rfid", "end"}, {"4c000224", "hrfid", "end"}, {"4c0000a4", "rfscv", "end"}, {"44000002", "sc", ""}, {"00000000", "what is not in the dump", "end"},
+  });
+}

@@ -233,6 +233,36 @@ TEST_CASE("Frames of code: s390x, what no way leads to, and a stack of unknown s
   check_call(code.at(7), 15, 320, -72, -48);
 }
 
+TEST_CASE("Frames of code: Power, the return address goes through a copy", "[code_frames]") {
+  const Function code("ppc64", {"3c4c0001", "38420000", "7c0802a6",              // addis 2, 12; addi 2, 2; mflr 0
+                                "fbe1fff8", "f8010010", "f821ffc1",              // std 31, -8(1); std 0, 16(1); stdu 1, -64(1)
+                                "48000100",                                      // bl
+                                "38210040", "e8010010", "ebe1fff8", "7c0803a6", "4e800020"});  // addi 1, 1, 64; ld 0, 16(1); ld 31, -8(1); mtlr 0; blr
+  check_call(code.at(3), 1, 0, 0, 0);
+  check_call(code.at(4), 1, 0, -8, 0);
+  check_call(code.at(5), 1, 0, -8, 16);
+  check_call(code.at(6), 1, 64, -8, 16);
+}
+
+TEST_CASE("Frames of code: Power, epilogue, other stacks", "[code_frames]") {
+  const Function code("ppc64le", {"a602087c", "100001f8", "c1ff21f8",                          // mflr 0; std 0, 16(1); stdu 1, -64(1)
+                                  "813f23f8", "781b617c", "01010048",                          // stdu 1, 16256(3); mr 1, 3; bl
+                                  "000021e8", "40002138", "100001e8", "a603087c", "2000804e"});  // ld 1, 0(1); addi 1, 1, 64; ld 0, 16(1); mtlr 0; blr
+  CHECK(code.at(5).cfa == UnwindRow::Cfa::word_offset);  // the new stack's first word leads to the old one
+  CHECK(code.at(5).cfa_register == 1);
+  CHECK(code.at(5).cfa_offset == 64);
+  CHECK(code.at(6).breaks_order());
+  check_call(code.at(7), 1, 64, 0, 16);
+  check_call(code.at(9), 1, 0, 0, 16);
+  check_call(code.at(10), 1, 0, 0, 0);
+}
+
+TEST_CASE("Frames of code: Power, an out-of-line prologue saves the copy", "[code_frames]") {
+  const Function code("ppc64", {"7c0802a6", "48000101", "f821ff91", "48000101"});  // mflr 0; bl _savegpr0_29; stdu 1, -112(1); bl
+  check_call(code.at(2), 1, 0, 0, 16);
+  check_call(code.at(3), 1, 112, 0, 16);
+}
+
 TEST_CASE("Frames of code: an instruction that goes on outside", "[code_frames]") {
   const Function code("s390x", {"eb9ff0600024", "eb9f"});
   check_call(code.at(1), 15, 160, -48, -24);
