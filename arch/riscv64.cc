@@ -217,7 +217,9 @@ FrameStep full(std::uint32_t code, std::uint64_t address) {
       if (code == 0x00100073) return {.flow = trap};                                                        // EBREAK
       if (code == 0x10200073 || code == 0x30200073 || code == 0xc0001073) return {.flow = end};             // SRET, MRET; UNIMP, a write of `cycle`
       return written(to);
-    case 0x01: case 0x03: case 0x09: case 0x10: case 0x11: case 0x12: case 0x13: return {};                 // floating-point loads, stores, FMADD ...; FENCE
+    case 0x14: return code >> 31 && !(code >> 28 & 1) ? written(to) : FrameStep{};                  // OP-FP: FEQ ..., FCVT, FMV and FCLASS to integers
+    case 0x15: return function == 7 || (function == 2 && code >> 26 == 0x10) ? written(to) : FrameStep{};   // OP-V: VSETVL; VMV.X.S ...
+    case 0x01: case 0x03: case 0x09: case 0x10: case 0x11: case 0x12: case 0x13: case 0x1d: return {};      // no register of integers: LOAD-FP ... OP-VE; FENCE
     default: return written(to);
   }
 }

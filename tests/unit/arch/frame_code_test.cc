@@ -73,6 +73,9 @@ TEST_CASE("RISC-V: frames", "[arch][riscv64]") {
     {"0a04", "c.slli s0, 2", "fp?"}, {"7d14", "c.addi s0, -1", "fp?"}, {"0d8c", "c.sub s0, a1", "fp?"}, {"73140010", "csrrw s0, sstatus, zero", "fp?"},
     {"2fa4a500", "amoadd.w s0, a0, (a1)", "fp?"},
     {"0100", "c.nop", ""}, {"8565", "c.lui a1, 1", ""}, {"0f00f00f", "fence", ""}, {"2225", "c.fldsp fa0, 8(sp)", ""},
+    {"57b40f5e", "vmv.v.i v8, -1", ""}, {"57f4050c", "vsetvli s0, a1, ...", "fp?"}, {"5724a042", "vmv.x.s s0, v10", "fp?"}, {"53740500", "fadd.s fs0, fa0, ft0", ""},
+    {"53040520", "fsgnj.s fs0, fa0, ft0", ""}, {"5324b5a0", "feq.s s0, fa0, fa1", "fp?"}, {"537405c0", "fcvt.w.s s0, fa0", "fp?"}, {"530405e0", "fmv.x.w s0, fa0", "fp?"},
+    {"530405f0", "fmv.w.x fs0, a0", ""}, {"537405d0", "fcvt.s.w fs0, a0", ""},
   });
 }
 
