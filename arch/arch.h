@@ -204,8 +204,8 @@ struct FrameStep {
   Link link = Link::kept;
   bool by_fp = false;
   std::int32_t amount = 0;
-  // Of these words, from sp as it is before the instruction, or from fp; copy_at: of the copy's.
-  std::int32_t fp_at = nowhere, ra_at = nowhere, copy_at = nowhere;
+  // Of these words, from sp as it is before the instruction, or from fp; copy_at: of the copy's; sp_at: of the stack pointer's own.
+  std::int32_t fp_at = nowhere, ra_at = nowhere, copy_at = nowhere, sp_at = nowhere;
   std::uint64_t target = 0;
 };
 

@@ -202,9 +202,8 @@ FrameStep words(FrameStep::Words how, unsigned first, unsigned last, unsigned ba
     if (!load) return {};
     return {.sp = stack ? FrameStep::Sp::switched : FrameStep::Sp::kept, .fp = place(fp) == FrameStep::nowhere ? FrameStep::Fp::kept : FrameStep::Fp::changed};
   }
-  FrameStep step{.words = how, .by_fp = base == fp, .fp_at = place(fp), .ra_at = place(lr)};
-  if (load && stack) step.sp = FrameStep::Sp::restored;
-  if (step.fp_at == FrameStep::nowhere && step.ra_at == FrameStep::nowhere) step.words = FrameStep::Words::none;
+  FrameStep step{.words = how, .by_fp = base == fp, .fp_at = place(fp), .ra_at = place(lr), .sp_at = place(sp)};
+  if (step.fp_at == FrameStep::nowhere && step.ra_at == FrameStep::nowhere && !stack) step.words = FrameStep::Words::none;
   return step;
 }
 

@@ -21,6 +21,7 @@ struct State {
   enum class Ra : std::uint8_t { kept, saved, lost };
   std::int32_t sp = 0, fp = nowhere;        // the cfa's distance from them; nowhere: not known
   std::int32_t fp_at = nowhere, ra_at = 0;  // where they are saved, from the cfa; nowhere: the frame pointer is in its register
+  std::int32_t sp_at = nowhere;             // where the caller's stack pointer is saved, if it is
   std::int32_t chain = nowhere;             // on another stack: sp as it was before
   Ra ra = Ra::kept;
   bool copied = false;                      // the return address is in its copy's register, too
@@ -57,6 +58,7 @@ class Follower {
   State behind(std::uint64_t offset, const State& entry) const;
   State after(State state, const arch::FrameStep& step) const;
   void words_after(State& state, const arch::FrameStep& step) const;
+  static arch::FrameStep::Sp sp_after(const State& state, const arch::FrameStep& step);
   bool deeper(const State& state) const;
   bool framed(const State& state) const { return state.ra == State::Ra::saved && (frame_code_.fp_is_any || state.fp != nowhere); }
   std::size_t length(Bytes code, std::uint64_t offset) const;
@@ -122,6 +124,7 @@ void Follower::words_after(State& state, const arch::FrameStep& step) const {
   if (step.words == saved && base != nowhere && !state.interrupt) {
     if (step.fp_at != nowhere && state.fp == nowhere && state.fp_at == nowhere) state.fp_at = from_cfa(step.fp_at);
     const std::int32_t ra_at = step.copy_at != nowhere && state.copied ? step.copy_at : step.ra_at;
+    if (step.sp_at != nowhere && state.sp == frame_code_.cfa_above_sp) state.sp_at = from_cfa(step.sp_at);
     if (ra_at != nowhere && !is_saved) state.ra = State::Ra::saved, state.ra_at = from_cfa(ra_at);
   }
   if (step.words == restored) {
@@ -133,7 +136,15 @@ void Follower::words_after(State& state, const arch::FrameStep& step) const {
   }
 }
 
+// What is no caller's leads to another stack.
+arch::FrameStep::Sp Follower::sp_after(const State& state, const arch::FrameStep& step) {
+  if (step.words != arch::FrameStep::Words::restored || step.sp_at == nowhere) return step.sp;
+  const std::int32_t base = step.by_fp ? state.fp : state.sp;
+  return base == nowhere || step.sp_at - base == state.sp_at ? arch::FrameStep::Sp::restored : arch::FrameStep::Sp::switched;
+}
+
 State Follower::after(State state, const arch::FrameStep& step) const {
+  const arch::FrameStep::Sp sp = sp_after(state, step);
   words_after(state, step);
   switch (step.link) {
     using enum arch::FrameStep::Link;
@@ -149,7 +160,7 @@ State Follower::after(State state, const arch::FrameStep& step) const {
   if (step.flow == arch::FrameStep::Flow::call) state.copied = false;
   if (step.fp == arch::FrameStep::Fp::changed) state.fp = nowhere;
   if (step.fp == arch::FrameStep::Fp::from_sp) state.fp = state.sp == nowhere ? nowhere : state.sp - step.amount;
-  switch (step.sp) {
+  switch (sp) {
     case arch::FrameStep::Sp::kept: break;
     case arch::FrameStep::Sp::moved: state.sp = state.sp == nowhere ? nowhere : state.sp - step.amount; break;
     case arch::FrameStep::Sp::from_fp: state.sp = state.fp == nowhere ? nowhere : state.fp - step.amount, state.chain = nowhere, state.switched = false; break;
@@ -164,7 +175,7 @@ State Follower::after(State state, const arch::FrameStep& step) const {
       break;
   }
   constexpr std::int32_t farthest = std::numeric_limits<std::int16_t>::max();  // beyond every kernel's stack
-  for (std::int32_t* distance : {&state.sp, &state.fp, &state.fp_at, &state.ra_at})
+  for (std::int32_t* distance : {&state.sp, &state.fp, &state.fp_at, &state.ra_at, &state.sp_at})
     if (*distance < -farthest || *distance > farthest) *distance = nowhere;
   return state;
 }

@@ -16,19 +16,22 @@ import sys
 
 MOST_DIFFERENT = 0.015  # of all addresses of code
 MOST_DIFFERENT_CALLS = 0.0005  # of those behind a call, which are what a backtrace meets
+# Power's compiler saves a register where it is first used, which of code that no way leads to cannot be known; and it fills up with
+# instructions that nobody executes.
+POWERS_DIFFERENT, POWERS_DIFFERENT_CALLS = 0.025, 0.003
 
 
 class Machine:
     """As llvm-dwarfdump names the frame pointer's column and the return address's; a call, as llvm-objdump writes it."""
 
-    def __init__(self, fp, ra, call, fp_is_record=False, options=()):
-        self.fp, self.ra, self.call, self.fp_is_record, self.options = fp, ra, call, fp_is_record, options
+    def __init__(self, fp, ra, call, fp_is_record=False, options=(), most=(MOST_DIFFERENT, MOST_DIFFERENT_CALLS)):
+        self.fp, self.ra, self.call, self.fp_is_record, self.options, self.most = fp, ra, call, fp_is_record, options, most
 
 
 MACHINES = {"AArch64": Machine("W29", "W30", r"blr?", True),
             "RISC-V": Machine("X8", "X1", r"jalr?"),
             "IBM S/390": Machine("R11D", "R14D", r"brasl|basr", options=("--mcpu=z13",)),
-            "PowerPC64": Machine("X31", "LR8", r"(bctrl|blrl|bl)\b")}
+            "PowerPC64": Machine("X31", "LR8", r"(bctrl|blrl|bl)\b", most=(POWERS_DIFFERENT, POWERS_DIFFERENT_CALLS))}
 
 
 def rows(path, machine):
@@ -97,7 +100,7 @@ def main():
                     print(f"{at:#x}: the compiler says {theirs}, the image {found[2:]}")
             at = until
     print(f"{count} bytes of code, {different} differ ({different / count:.3%}); {len(calls)} calls, {different_calls} differ ({different_calls / len(calls):.4%})")
-    sys.exit(different > MOST_DIFFERENT * count or different_calls > MOST_DIFFERENT_CALLS * len(calls) or count < 1_000_000)
+    sys.exit(different > machine.most[0] * count or different_calls > machine.most[1] * len(calls) or count < 1_000_000)
 
 
 main()

@@ -42,6 +42,7 @@ std::string describe(const FrameStep& step, std::uint64_t address) {
   if (step.ra_at != FrameStep::nowhere) say("ra" + number(step.ra_at));
   if (step.fp_at != FrameStep::nowhere) say("fp" + number(step.fp_at));
   if (step.copy_at != FrameStep::nowhere) say("copy" + number(step.copy_at));
+  if (step.sp_at != FrameStep::nowhere) say("sp" + number(step.sp_at));
   if (step.by_fp) say("by fp");
   constexpr std::string_view links[] = {"", "lr?", "copy=lr", "lr=copy", "copy?"};
   if (step.link != FrameStep::Link::kept) say(std::string(links[static_cast<std::size_t>(step.link)]));
@@ -91,16 +92,16 @@ TEST_CASE("RISC-V: where code goes on", "[arch][riscv64]") {
 
 TEST_CASE("s390x: frames", "[arch][s390x]") {
   check("s390x", {
-    {"eb9ff0600024", "stmg %r9, %r15, 96(%r15)", "saves ra+136 fp+112"}, {"ebeff0880024", "stmg %r14, %r15, 136(%r15)", "saves ra+136"},
+    {"eb9ff0600024", "stmg %r9, %r15, 96(%r15)", "saves ra+136 fp+112 sp+144"}, {"ebeff0880024", "stmg %r14, %r15, 136(%r15)", "saves ra+136 sp+144"},
     {"e3f0ffb0ff71", "lay %r15, -80(%r15)", "sp-80"}, {"a7fbff58", "aghi %r15, -168", "sp-168"}, {"c2f8ffff63c0", "agfi %r15, -40000", "sp-40000"},
     {"c2f400001000", "slgfi %r15, 4096", "sp-4096"}, {"b90400bf", "lgr %r11, %r15", "fp=sp+0"}, {"41b0f0a0", "la %r11, 160(%r15)", "fp=sp+160"},
     {"ecbf000800d9", "aghik %r11, %r15, 8", "fp=sp+8"}, {"b90400fb", "lgr %r15, %r11", "sp=fp+0"},
     {"e3b0f0980024", "stg %r11, 152(%r15)", "saves fp+152"}, {"e3e0b0980024", "stg %r14, 152(%r11)", "saves ra+152 by fp"},
-    {"eb9ff0b00004", "lmg %r9, %r15, 176(%r15)", "sp=caller's restores ra+216 fp+192"}, {"eb6ef0a00004", "lmg %r6, %r14, 160(%r15)", "restores ra+224 fp+200"},
-    {"ebbfb0c80004", "lmg %r11, %r15, 200(%r11)", "sp=caller's restores ra+224 fp+200 by fp"},
-    {"ebe1f0700004", "lmg %r14, %r1, 112(%r15)", "sp=caller's restores ra+112"}, {"e3e0f0d80004", "lg %r14, 216(%r15)", "restores ra+216"},
+    {"eb9ff0b00004", "lmg %r9, %r15, 176(%r15)", "restores ra+216 fp+192 sp+224"}, {"eb6ef0a00004", "lmg %r6, %r14, 160(%r15)", "restores ra+224 fp+200"},
+    {"ebbfb0c80004", "lmg %r11, %r15, 200(%r11)", "restores ra+224 fp+200 sp+232 by fp"},
+    {"ebe1f0700004", "lmg %r14, %r1, 112(%r15)", "restores ra+112 sp+120"}, {"e3e0f0d80004", "lg %r14, 216(%r15)", "restores ra+216"},
     {"b90800f1", "agr %r15, %r1", "sp?"}, {"e3f01ff0ff71", "lay %r15, -16(%r1)", "sp?"}, {"e3f1fff8ff71", "lay %r15, -8(%r1,%r15)", "sp?"},
-    {"41f02000", "la %r15, 0(%r2)", "sp?"}, {"e3f003700004", "lg %r15, 880", "sp=other"}, {"e3f010080004", "lg %r15, 8(%r1)", "sp=other"},
+    {"41f02000", "la %r15, 0(%r2)", "sp?"}, {"e3f003700004", "lg %r15, 880", "sp=other"}, {"e3f010080004", "lg %r15, 8(%r1)", "sp=other"}, {"e3f0f0a00004", "lg %r15, 160(%r15)", "restores sp+160"},
     {"eb6f10080004", "lmg %r6, %r15, 8(%r1)", "sp=other fp?"}, {"a7b90000", "lghi %r11, 0", "fp?"}, {"e3b020000004", "lg %r11, 0(%r2)", "fp?"},
     {"c0b000000004", "larl %r11, .+8", "fp?"},
     {"b90400ef", "lgr %r14, %r15", ""}, {"e340f0d80004", "lg %r4, 216(%r15)", ""}, {"50b0f0a0", "st %r11, 160(%r15)", ""}, {"c60000000004", "exrl %r0, .+8", ""},

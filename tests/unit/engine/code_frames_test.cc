@@ -233,6 +233,19 @@ TEST_CASE("Frames of code: s390x, what no way leads to, and a stack of unknown s
   check_call(code.at(7), 15, 320, -72, -48);
 }
 
+TEST_CASE("Frames of code: s390x, another stack, and back", "[code_frames]") {
+  const Function code("s390x", {"ebaff0680024", "e3f0ffc0ff71", "41b0f040",     // stmg %r10,%r15,104(%r15); lay %r15,-64(%r15); la %r11,64(%r15)
+                                "b90400af", "e3f0f0a00004", "c0e500000080",     // lgr %r10,%r15; lg %r15,160(%r15); brasl %r14
+                                "b90400fa", "ebaff0a80004", "07fe"});           // lgr %r15,%r10; lmg %r10,%r15,168(%r15); br %r14
+  check_call(code.at(4), 15, 224, -48, -24);
+  CHECK_FALSE(code.at(4).breaks_order());
+  for (const std::size_t i : {5u, 6u}) check_call(code.at(i), 11, 160, -48, -24);
+  CHECK(code.at(6).breaks_order());
+  check_call(code.at(7), 15, 224, -48, -24);
+  CHECK_FALSE(code.at(7).breaks_order());
+  check_call(code.at(8), 15, 160, 0, 0);
+}
+
 TEST_CASE("Frames of code: Power, the return address goes through a copy", "[code_frames]") {
   const Function code("ppc64", {"3c4c0001", "38420000", "7c0802a6",              // addis 2, 12; addi 2, 2; mflr 0
                                 "fbe1fff8", "f8010010", "f821ffc1",              // std 31, -8(1); std 0, 16(1); stdu 1, -64(1)
