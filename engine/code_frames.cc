@@ -30,6 +30,13 @@ struct State {
   bool left = false;                        // the frame is no more: what follows leaves the function
 };
 
+// What is farther than any kernel's stack is not known.
+std::int32_t less(std::int32_t distance, std::int32_t amount) {
+  constexpr std::int64_t farthest = std::numeric_limits<std::int16_t>::max();
+  const std::int64_t result = std::int64_t{distance} - amount;
+  return distance == nowhere || result < -farthest || result > farthest ? nowhere : static_cast<std::int32_t>(result);
+}
+
 class Follower {
  public:
   Follower(const arch::Arch& arch, VirtAddr start, Bytes code, const std::vector<CodeFunction>& functions)
@@ -119,7 +126,7 @@ void Follower::leave(std::uint64_t target, const State& state) {
 void Follower::words_after(State& state, const arch::FrameStep& step) const {
   using enum arch::FrameStep::Words;
   const std::int32_t base = step.by_fp ? state.fp : state.sp;
-  const auto from_cfa = [&](std::int32_t at) { return at - base; };
+  const auto from_cfa = [&](std::int32_t at) { return less(at, base); };
   const bool is_saved = state.ra == State::Ra::saved;
   if (step.words == saved && base != nowhere && !state.interrupt) {
     if (step.fp_at != nowhere && state.fp == nowhere && state.fp_at == nowhere) state.fp_at = from_cfa(step.fp_at);
@@ -140,7 +147,7 @@ void Follower::words_after(State& state, const arch::FrameStep& step) const {
 arch::FrameStep::Sp Follower::sp_after(const State& state, const arch::FrameStep& step) {
   if (step.words != arch::FrameStep::Words::restored || step.sp_at == nowhere) return step.sp;
   const std::int32_t base = step.by_fp ? state.fp : state.sp;
-  return base == nowhere || step.sp_at - base == state.sp_at ? arch::FrameStep::Sp::restored : arch::FrameStep::Sp::switched;
+  return base == nowhere || less(step.sp_at, base) == state.sp_at ? arch::FrameStep::Sp::restored : arch::FrameStep::Sp::switched;
 }
 
 State Follower::after(State state, const arch::FrameStep& step) const {
@@ -159,11 +166,11 @@ State Follower::after(State state, const arch::FrameStep& step) const {
   }
   if (step.flow == arch::FrameStep::Flow::call) state.copied = false;
   if (step.fp == arch::FrameStep::Fp::changed) state.fp = nowhere;
-  if (step.fp == arch::FrameStep::Fp::from_sp) state.fp = state.sp == nowhere ? nowhere : state.sp - step.amount;
+  if (step.fp == arch::FrameStep::Fp::from_sp) state.fp = less(state.sp, step.amount);
   switch (sp) {
     case arch::FrameStep::Sp::kept: break;
-    case arch::FrameStep::Sp::moved: state.sp = state.sp == nowhere ? nowhere : state.sp - step.amount; break;
-    case arch::FrameStep::Sp::from_fp: state.sp = state.fp == nowhere ? nowhere : state.fp - step.amount, state.chain = nowhere, state.switched = false; break;
+    case arch::FrameStep::Sp::moved: state.sp = less(state.sp, step.amount); break;
+    case arch::FrameStep::Sp::from_fp: state.sp = less(state.fp, step.amount), state.chain = nowhere, state.switched = false; break;
     case arch::FrameStep::Sp::varied: state.sp = state.chain, state.switched = state.switched && state.chain == nowhere, state.chain = nowhere; break;
     case arch::FrameStep::Sp::switched:
       if (!state.switched) state.chain = state.sp;
@@ -174,9 +181,6 @@ State Follower::after(State state, const arch::FrameStep& step) const {
       state.switched = false, state.chain = nowhere;
       break;
   }
-  constexpr std::int32_t farthest = std::numeric_limits<std::int16_t>::max();  // beyond every kernel's stack
-  for (std::int32_t* distance : {&state.sp, &state.fp, &state.fp_at, &state.ra_at, &state.sp_at})
-    if (*distance < -farthest || *distance > farthest) *distance = nowhere;
   return state;
 }
 
@@ -239,7 +243,7 @@ UnwindRow Follower::record_row(VirtAddr address) const {
 
 UnwindRow Follower::row(VirtAddr address, const State& state) const {
   UnwindRow row{.address = address};
-  const bool leads_to_record = frame_code_.record && state.fp_at != nowhere && state.fp_at + state.fp == frame_code_.record->fp;
+  const bool leads_to_record = frame_code_.record && state.fp != nowhere && state.fp_at != nowhere && state.fp_at + state.fp == frame_code_.record->fp;
   const bool trusted = frame_code_.fp_is_any ? leads_to_record : !state.interrupt;
   const bool by_fp = state.fp != nowhere && (trusted || state.sp == nowhere);
   const bool by_chain = frame_code_.chained && !by_fp && state.sp == nowhere && state.chain != nowhere;
