@@ -134,6 +134,7 @@ constexpr SavedFrame freebsd_trapframes[] = {
 constexpr TrapEntry freebsd_entries[] = {
     {.name = "fork_trampoline", .outermost = true},
     {.name = "handle_el", .prefix = true},
+    {.name = "handle_serror"}, {.name = "handle_empty_exception"},
 };
 constexpr FreebsdTraps freebsd_traps{freebsd_entries, freebsd_trapframes};
 

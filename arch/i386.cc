@@ -100,7 +100,7 @@ constexpr TrapEntry freebsd_entries[] = {
     {.name = "fork_trampoline", .outermost = true},
     {.name = "Xlcall_syscall", .offset = 4, .call = true},
     {.name = "Xint0x80_syscall", .offset = 4, .call = true},
-    {.name = "calltrap", .offset = 4}, {.name = "Xtimerint", .offset = 4},
+    {.name = "calltrap", .offset = 4}, {.name = "doreti_ast", .offset = 4}, {.name = "Xtimerint", .offset = 4},
     {.name = "Xcpustop"}, {.name = "Xrendezvous"}, {.name = "Xipi_intr_bitmap_handler"}, {.name = "Xlazypmap"},
     {.name = "X", .offset = 8, .prefix = true},
 };

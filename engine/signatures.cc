@@ -12,7 +12,9 @@ namespace {
 constexpr std::uint64_t word_bytes = 8;
 
 bool is_code(const Kernel& kernel, VirtAddr at) {
-  constexpr std::pair<std::string_view, std::string_view> ranges[] = {{"_stext", "_etext"}, {"_sinittext", "_einittext"}};
+  // Linux's, and FreeBSD's (sys/conf/ldscript.arm64).
+  constexpr std::pair<std::string_view, std::string_view> ranges[] = {
+      {"_stext", "_etext"}, {"_sinittext", "_einittext"}, {"text_start", "_etext"}, {"kernbase", "_etext"}};
   for (const auto& [first_name, end_name] : ranges) {
     const auto first = kernel.symbols().find(first_name), end = kernel.symbols().find(end_name);
     if (first && end && at >= first->address && at < end->address) return true;

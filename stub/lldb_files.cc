@@ -2,6 +2,7 @@
 #include "stub/lldb_files.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,9 +93,19 @@ Result<void> make_copy(const ElfFile& elf, const std::vector<Blank>& blanks, con
   return out.complete(elf.file().size());
 }
 
-// Empty without a build id: a copy could not be told from another build's.
+// A file without a build id is told from another build's by its name, its size and its time.
+std::string id_of(const ElfFile& elf) {
+  if (const std::string id = elf.build_id(); !id.empty()) return id;
+  std::error_code error;
+  const fs::path path = fs::absolute(elf.file().path(), error);
+  const auto time = fs::last_write_time(path, error);
+  if (error) return {};
+  return fmt::format("file-{:x}", std::hash<std::string>()(fmt::format("{} {} {}", path.string(), elf.file().size(), time.time_since_epoch().count())));
+}
+
+// Empty when a copy could not be told from another build's.
 fs::path place_of_copy(const ElfFile& elf) {
-  const std::string id = elf.build_id();
+  const std::string id = id_of(elf);
   return id.empty() ? fs::path() : cache_folder() / id / fs::path(elf.file().path()).filename();
 }
 

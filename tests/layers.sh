@@ -40,7 +40,7 @@ function own(name) {
     return "engine core includes arch/arch.h and engine/*.h"
   }
   if (layer == "dump") return core && name != "engine/os.h" || name ~ /^engine\/dump\/support\// ? "" : "a dump format includes the engine core and engine/dump/support/"
-  if (layer == "os") return core || name ~ /^engine\/os\// || name ~ /^engine\/symbols\/(kallsyms|btf)\.h$/ ? "" : "an OS model includes the engine core, engine/os/, and of engine/symbols/ what lies in memory"
+  if (layer == "os") return core || name ~ /^engine\/os\// || name ~ /^engine\/symbols\/(kallsyms|btf|labels)\.h$/ ? "" : "an OS model includes the engine core, engine/os/, and of engine/symbols/ what lies in memory"
   if (layer == "image") return core || name ~ /^engine\/image\// || name ~ /^engine\/symbols\/(btf_entries|name_index|elf_file)\.h$/ ? "" : "the image is made of the engine core, engine/image/ and BTF"
   if (layer == "export") return core || name ~ /^engine\/export\// || name == "engine/image/buffer.h" ? "" : "an export is made of the engine core and engine/export/"
   if (layer == "compat") {

@@ -6,7 +6,7 @@ build_packages="g++ git cmake ninja-build ccache pkg-config llvm-19-dev liblldb-
   libdeflate-dev libssl-dev zlib1g-dev liblzo2-dev libsnappy-dev libzstd-dev libdebuginfod-dev"
 run_packages="gdb gdb-multiarch lldb-19 python3 python3-lldb-19"
 corpus_packages="qemu-system-x86 busybox-static cpio gcc libc6-dev makedumpfile kexec-tools xz-utils zstd"
-test_packages="clang-19 llvm-19 libclang-rt-19-dev debuginfod pahole binutils elfutils crash python3-drgn libkdumpfile-dev python3-libkdumpfile
+test_packages="clang-19 lld llvm-19 libclang-rt-19-dev debuginfod pahole binutils elfutils crash python3-drgn libkdumpfile-dev python3-libkdumpfile
   libxml2-utils util-linux socat man-db"
 command -v npm >/dev/null || test_packages+=" npm"  # a Node.js that is not Debian's brings its own
 

@@ -39,6 +39,14 @@ std::optional<Extent> page_of(kvm_t* kd, VirtAddr at) {
   return std::nullopt;
 }
 
+// Power's kernels do not run where they were linked, and libkvm takes their link-time addresses too: those below the direct map
+// (kvm_minidump_powerpc64_hpt.c and kvm_minidump_powerpc64_radix.c in lib/libkvm).
+VirtAddr run_time(kvm_t* kd, VirtAddr at) {
+  const auto moved = kd->kernel->dump().slide;
+  const bool below = moved && std::ranges::all_of(kd->kernel->map().mappings, [at](const Mapping& mapping) { return at < mapping.first; });
+  return below ? at + *moved : at;
+}
+
 ssize_t read_dead(kvm_t* kd, VirtAddr address, MutableBytes out) {
   const PhysicalMemory& memory = *kd->kernel->dump().memory;
   std::size_t done = 0;
@@ -49,7 +57,7 @@ ssize_t read_dead(kvm_t* kd, VirtAddr address, MutableBytes out) {
     const std::uint64_t room = std::min<std::uint64_t>(page->last - at, out.size() - done - 1) + 1;
     const auto got = memory.read(page->at(at), out.subspan(done, room));
     if (!got && got.error().code == Errc::not_in_dump) {
-      note(kd, fmt::format("physical address {:#x} (of {:#x}) not in the dump", page->at(at).raw, at.raw));
+      note(kd, fmt::format("invalid address ({:#x}): physical address {:#x} not in the dump", at.raw, page->at(at).raw));
       return -1;
     }
     if (!got || *got == 0) {
@@ -97,7 +105,7 @@ ssize_t kvm_read(kvm_t* kd, unsigned long address, void* out, size_t size) { ret
 
 ssize_t kvm_read2(kvm_t* kd, kvaddr_t address, void* out, size_t size) {
   return guarded(kd, ssize_t{-1}, [&] {
-    return kd->alive() ? read_live(kd, address, out, size) : read_dead(kd, {address}, {static_cast<std::uint8_t*>(out), size});
+    return kd->alive() ? read_live(kd, address, out, size) : read_dead(kd, run_time(kd, {address}), {static_cast<std::uint8_t*>(out), size});
   });
 }
 

@@ -69,11 +69,16 @@ std::string release_of_log(const Dump& dump) {
   return newest;
 }
 
+// Where processors can sign return addresses, kernels have them do so since 14.0 (sys/arm64/arm64/ptrauth.c): PAC_ADDR_MASK of
+// sys/arm64/include/vmparam.h, and bit 55, which tells the half.
+constexpr std::uint64_t signed_bits = 0xffff'0000'0000'0000;
+
 // A dump of a running guest has CPUs' registers, and no system's name: it is FreeBSD's when FreeBSD's text is found in memory.
 Result<KernelMap> map_kernel(const OsInput& in) {
   const bool foreign = in.dump.system.empty() && !in.dump.notes.empty();
   auto map = foreign ? os_freebsd::map_by_cpus(in) : os_freebsd::map_kernel(in);
   if (!map && foreign && in.symbols) map = os_freebsd::map_kernel(in);
+  if (map && in.arch.linux_layout && !in.arch.linux_layout->signature_key.empty()) map->signature_mask = signed_bits;
   if (map && map->release.empty()) map->release = in.dump.release.empty() ? release_of_log(in.dump) : in.dump.release;
   if (map && foreign && !in.symbols) map->release = os_freebsd::find_release(*in.dump.memory);
   if (map && foreign && !in.symbols && map->release.empty()) return fail(Errc::not_found, "no FreeBSD kernel was found in memory");

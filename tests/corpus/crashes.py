@@ -98,7 +98,7 @@ def make(crash, kernel, programs, output):
     guest.make_initrd(initrd, kernel, programs, crash.kexec)
     arguments = [
       "-cpu", crash.cpu, "-m", str(crash.memory), "-smp", str(crash.smp), "-kernel", kernel.image, "-initrd", initrd,
-      "-append", f"console={kernel.platform.console} {crash.append}",
+      "-append", f"console={kernel.platform.console} {kernel.platform.words} {crash.append}",
     ]
     if crash.kexec:
       dump_by_kexec(kernel.platform, arguments, folder, work)

@@ -27,11 +27,13 @@ bool leads_to_kernel(const OsInput& in, const PageTable& table) {
 Result<KernelMap> map_by_cpus(const OsInput& in) {
   if (!in.arch.linux_layout || in.arch.linux_layout->cpu.root_register.empty()) return fail(Errc::unsupported, "no CPU of this processor tells its page tables");
   const arch::CpuRoot& cpu = in.arch.linux_layout->cpu;
+  // Linux tells a second root by the bit above the page's (PTI); FreeBSD's roots are anywhere (pmap_pinit_pml4(), sys/amd64/amd64/pmap.c).
+  const std::uint64_t mask = cpu.root_mask | in.arch.page_size;
   for (const CpuState& state : cpu_states(in.dump.notes, in.arch)) {
     const auto root = state.registers.get(cpu.root_register), mode_bits = state.registers.get(cpu.mode_register);
     const std::uint64_t mode = mode_bits && cpu.mode_mask ? (*mode_bits & cpu.mode_mask) / (cpu.mode_mask & (~cpu.mode_mask + 1)) : 0;
     if (!root || mode >= in.arch.paging.size()) continue;
-    const PageTable table{&in.arch.paging[mode], {*root & cpu.root_mask}, {*root & cpu.root_mask}, 0, in.arch.entry_order};
+    const PageTable table{&in.arch.paging[mode], {*root & mask}, {*root & mask}, 0, in.arch.entry_order};
     if (!leads_to_kernel(in, table)) continue;
     KernelMap map;
     map.mappings.push_back({{0}, {~std::uint64_t{0}}, table, "page tables"});

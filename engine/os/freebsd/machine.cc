@@ -79,10 +79,12 @@ std::vector<Cpu> Machine::cpus() const {
   if (const auto all = view_.address_of("all_cpus"))
     for (std::int64_t cpu = 0, last = read_int(view_, "mp_maxid").value_or(0); cpu <= last && cpu < most_cpus; ++cpu)
       if (in_set(view_, *all, static_cast<unsigned>(cpu))) numbers.insert(static_cast<unsigned>(cpu));
+  // A dump of a system that goes on (savecore -L, sys/kern/kern_vnodedumper.c) stops no CPU: threads tell which one wrote it.
+  const bool listed = !numbers.empty(), one_runs = std::ranges::count_if(numbers, [this](unsigned cpu) { return !stopped(cpu); }) == 1;
   std::vector<std::string> ignored;  // the walk that people see says what is wrong
-  if (const auto tasks = numbers.empty() ? find_tasks(view_, *this, ignored) : std::vector<Task>{})
+  if (const auto tasks = !listed || (dump_thread_ && !one_runs) ? find_tasks(view_, *this, ignored) : std::vector<Task>{})
     for (const Task& task : *tasks) {
-      if (task.cpu && *task.cpu < most_cpus) numbers.insert(*task.cpu);
+      if (!listed && task.cpu && *task.cpu < most_cpus) numbers.insert(*task.cpu);
       if (task.crashed && task.on_cpu) dumping = task.cpu;
     }
   for (unsigned cpu = 0; numbers.empty() && cpu < states_.size(); ++cpu) numbers.insert(cpu);

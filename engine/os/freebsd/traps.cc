@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/os/freebsd/model.h"
+#include "engine/symbols/labels.h"
 
 namespace kvm::os_freebsd {
 namespace {
@@ -22,7 +23,7 @@ const arch::TrapEntry* entry_of(std::span<const arch::TrapEntry> entries, std::s
 
 std::vector<Function> entry_functions(const KernelView& view, const arch::FreebsdTraps& traps) {
   std::vector<Symbol> all = view.symbols.all();
-  std::erase_if(all, [](const Symbol& symbol) { return symbol.kind != 't' && symbol.kind != 'T'; });
+  std::erase_if(all, [](const Symbol& symbol) { return (symbol.kind != 't' && symbol.kind != 'T') || is_mere_label(symbol.name); });
   std::ranges::sort(all, {}, [](const Symbol& symbol) { return std::pair(symbol.address, symbol.name); });
   std::vector<Function> functions;
   for (std::size_t i = 0; i < all.size(); ++i) {

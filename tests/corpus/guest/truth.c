@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/klog.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -186,12 +187,24 @@ static void print_log(void) {
   say("@@END dmesg\n");
 }
 
+// Until the tasks program has made all of its tasks: on a busy host that takes longer than anyone would guess.  Kernel threads
+// come and go meanwhile.
+static void wait_for_tasks(unsigned seconds) {
+  const int few = 8, most_waits = 60;
+  struct sysinfo before, now;
+  for (int i = 0; i < most_waits; ++i) {
+    if (sysinfo(&before)) return;
+    sleep(seconds);
+    if (sysinfo(&now) || now.procs < before.procs + few) return;
+  }
+}
+
 int main(int argc, char** argv) {
   if (open_output()) return 1;
   int sysrq = open("/proc/sysrq-trigger", O_WRONLY);
 
   print_machine();
-  sleep(argc > 1 ? atoi(argv[1]) : 3);
+  wait_for_tasks(argc > 1 ? atoi(argv[1]) : 3);
 
   // Slow files that cannot change first, then stat as the last but quick things: what is the same in
   // stat and stat2 was so all the time between them.

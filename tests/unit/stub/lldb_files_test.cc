@@ -2,6 +2,7 @@
 #include "stub/lldb_files.h"
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -80,6 +81,21 @@ TEST_CASE("what needs no copy is taken as it is") {
   CHECK(rsp::file_for_lldb(folder.write("whole", whole.bytes())) == (folder.path / "whole").string());
   CHECK_FALSE(rsp::file_for_lldb((folder.path / "none").string()));
   CHECK_FALSE(fs::exists(folder.path / "cache"));
+}
+
+TEST_CASE("a FreeBSD kernel without a build id gets a copy that says no system, and another one when it changes") {
+  const Folder folder;
+  std::vector<std::uint8_t> bytes = test::ElfImage().bytes();
+  bytes.at(7) = 9;  // EI_OSABI: FreeBSD
+  const std::string path = folder.write("kernel", bytes);
+  const auto given = rsp::file_for_lldb(path);
+  REQUIRE(given);
+  CHECK(*given != path);
+  CHECK(bytes_of(*given).at(7) == 0);
+  CHECK(rsp::file_for_lldb(path) == *given);
+  CHECK(rsp::prepared_for_lldb(path));
+  fs::last_write_time(path, fs::last_write_time(path) + std::chrono::seconds(1));
+  CHECK(rsp::file_for_lldb(path) != *given);
 }
 
 TEST_CASE("a cache that cannot be written is an error") {

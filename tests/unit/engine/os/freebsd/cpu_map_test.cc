@@ -1,7 +1,9 @@
 // A dump that QEMU made of a FreeBSD guest: no system's name, CPUs' registers.
 #include <catch2/catch.hpp>
 
+#include "engine/integers.h"
 #include "engine/os/freebsd/model.h"
+#include "tests/support/fake_memory.h"
 #include "tests/support/kernel_fixture.h"
 
 namespace kvm {
@@ -38,6 +40,22 @@ TEST_CASE("a CPU's page tables, with the kernel's symbols", "[freebsd][map]") {
   std::string text(7, '\0');
   REQUIRE(space.read(symbols.find("version")->address, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()}) == 7u);
   CHECK(text == "FreeBSD");
+}
+
+TEST_CASE("a root table may lie at any page", "[freebsd][map]") {
+  FakeKernel kernel;
+  FakeSymbols symbols;
+  symbols.add("version", add_version(kernel));
+  std::vector<std::uint8_t> table(4096);
+  REQUIRE(kernel.memory.read(kernel.root(), table) == table.size());
+  const PhysAddr odd{0x301000};
+  kernel.memory.put(odd, table);
+  kernel.add_qemu_note(0x1111, 0x10);
+  Dump dump = kernel.dump();
+  store<std::uint64_t>(dump.notes.back().desc.data() + 416, odd.raw | 1, std::endian::little);  // cr3
+  kernel.memory.put(kernel.root(), std::vector<std::uint8_t>(4096));
+  dump.memory = std::make_unique<kvm::testing::FakeMemory>(kernel.memory);
+  REQUIRE(os_freebsd::map_by_cpus(kernel.input(dump, &symbols)));
 }
 
 TEST_CASE("without symbols the version's text is looked for in memory", "[freebsd][map]") {

@@ -53,6 +53,17 @@ TEST_CASE("FreeBSD's model: release, panic, CPUs", "[freebsd]") {
   CHECK(numbers == std::vector<unsigned>{0, 2});
 }
 
+TEST_CASE("where return addresses can be signed, the bits of a signature are known", "[freebsd][map]") {
+  const auto mask = [](std::string_view arch) {
+    const FakeFreebsd kernel(arch);
+    Dump dump = kernel.dump();
+    dump.kernel_map.push_back({{0xffff000000000000}, {0xffff00003fffffff}, Linear{PhysAddr{0}}, "page map"});
+    return freebsd_os.map({dump, *dump.arch, nullptr, {}, {}})->signature_mask;
+  };
+  CHECK(mask("aarch64") == 0xffff000000000000);  // PAC_ADDR_MASK, 0xff7f000000000000, and bit 55
+  CHECK(mask("x86_64") == 0);
+}
+
 TEST_CASE("the release out of the version text", "[freebsd]") {
   FakeFreebsd kernel;
   kernel.put_text(kernel.variable("version", 256), "FreeBSD 14.1-RELEASE-p3 GENERIC amd64\n    root@host\n");
@@ -174,7 +185,7 @@ TEST_CASE("entry code has rows, other code is left to debuggers", "[freebsd][tra
     std::vector<Symbol> all() const override {
       return {{"XXH64", {0x9000}, 0, 'T'}, {"calltrap", {0x1000}, 0, 't'}, {"alltraps", {0xf00}, 0, 't'}, {"Xtimerint", {0x2000}, 0, 'T'},
               {"sched_idle", {0x1040}, 0x80, 'T'}, {"fast_syscall_common", {0x3000}, 0x20, 't'}, {"fork_trampoline", {0x4000}, 0x10, 'T'},
-              {"calltrap_data", {0x1010}, 0, 'd'}, {"Xend", {0x2100}, 4, 'T'}};
+              {"calltrap_data", {0x1010}, 0, 'd'}, {"Xend", {0x2100}, 4, 'T'}, {".L0 ", {0x1002}, 0, 't'}, {"$x", {0x1004}, 0, 't'}};
     }
   };
   using enum UnwindRow::Kind;

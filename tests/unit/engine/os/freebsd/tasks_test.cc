@@ -238,6 +238,25 @@ TEST_CASE("registers: of the thread that dumped, of stopped CPUs, of sleeping th
   }
 }
 
+TEST_CASE("a system that goes on dumped itself: no CPU was stopped, and only one wrote the dump", "[freebsd][registers]") {
+  FakeFreebsd kernel;
+  kernel.variable("pcb_size", 4, 0x140);
+  kernel.variable("dumptid", 4, 100001);
+  kernel.put(kernel.variable("dumppcb", 0x140) + 0x38, 0x1111, 8);  // pcb_rip
+  kernel.variable("stoppcbs", 4 * 0x140);
+  kernel.variable("stopped_cpus", 128);
+  kernel.put(kernel.variable("all_cpus", 128), 0b111, 8);
+  kernel.variable("mp_maxid", 4, 2);
+  kernel.add_thread(kernel.add_process(7, "savecore"), {.tid = 100001, .oncpu = 2, .state = 4});
+  const KernelView view = kernel.view();
+  const std::vector<Cpu> cpus = os_freebsd::Machine(view, {}).cpus();
+  REQUIRE(cpus.size() == 3);
+  CHECK_FALSE(cpus[0].registers);
+  CHECK_FALSE(cpus[1].registers);
+  REQUIRE(cpus[2].registers);
+  CHECK(cpus[2].registers->get("rip") == 0x1111);
+}
+
 TEST_CASE("arm64's three layouts of struct pcb", "[freebsd][registers]") {
   FakeFreebsd kernel("aarch64");
   const VirtAddr process = kernel.add_process(7, "seven"), pcb = kernel.allocate(0x600);
