@@ -226,7 +226,7 @@ constexpr FrameStep register_step(std::uint32_t word) {
   switch (bits(word, 10, 1)) {
     case 339: return bits(word, 20, 11) != 0x100 ? written(to) : to == r0 ? FrameStep{.link = FrameStep::Link::copied} : written(to);  // mfspr, of LR
     case 467: return {.link = bits(word, 20, 11) != 0x100 ? FrameStep::Link::kept : to == r0 ? FrameStep::Link::from_copy : FrameStep::Link::changed};  // mtspr
-    case 444: return to == other ? add(base, to, 0) : written(base);              // or: mr
+    case 444: return to != other ? written(base) : to == base ? FrameStep{} : add(base, to, 0);  // or: mr; hints of priority (31, 31, 31)
     case 181: case 183: return written(base == stack ? stack : fp + 1);           // stdux, stwux
     case 4: case 68: return {.flow = to == 31 ? FrameStep::Flow::trap : FrameStep::Flow::next};  // tw, td
     case 21: case 23: case 53: case 266: case 40: case 202: case 235: case 233: return written(to);  // ldx, lwzx, ldux; add, subf, addze, mullw, mulld
@@ -248,7 +248,7 @@ constexpr FrameStep frame_step(std::uint32_t word, std::uint64_t address) {
     case 32: case 33: case 34: case 40: case 42: return written(to);              // lwz, lwzu, lbz, lhz, lha
     case 16: case 18: return branch_step(word, address);
     case 19: return register_branch(word);
-    case 24: if (word == 0x60000000) return {}; [[fallthrough]];                  // ori: nop
+    case 24: if (to == base && immediate == 0) return {}; [[fallthrough]];        // ori: nop, and barriers (31, 31, 0)
     case 20: case 21: case 23: case 25: case 26: case 27: case 28: case 29: case 30: return written(base);  // rlwimi ... xoris, andi., rld
     case 31: return register_step(word);
     case 58:                                                                      // ld, ldu, lwa

@@ -162,7 +162,8 @@ def check_code_unwind(env, crash, session, cache):
 def code_tests(env, crash):
     cache = Path(env.work.name) / f"cache-{crash.id.replace('/', '-')}"
     session = GdbSession(env, crash.dump(), variables={"XDG_CACHE_HOME": str(cache)}, program=without_frames(env, crash))
-    session.want("bt", "thread apply all bt")
+    # Behind the pc -1 of interrupted user code gdb 13 looks for one more frame on s390, and fails.
+    session.want("bt", EACH_BT if architecture(crash) == "s390x" else "thread apply all bt")
     for name, check in {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic}.items():
         yield f"{crash.id}/code/{name}", functools.partial(check, crash, session)
     yield f"{crash.id}/code/unwind", functools.partial(check_code_unwind, env, crash, session, cache)
