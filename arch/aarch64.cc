@@ -237,7 +237,8 @@ bool saves_all(std::span<const std::uint8_t> code) {
 }
 
 // A record is where a frame's parts are found: AAPCS64, 6.4.6 "The Frame Pointer".
-constexpr FrameCode frame_code{4, 0, 8, 16, frame_step, saves_all};
+constexpr FrameRecord record{.fp = 0, .ra = 8, .end = 16};
+constexpr FrameCode frame_code{.unit = 4, .step = frame_step, .saves_all = saves_all, .record = &record};
 
 constexpr LinuxLayout linux_layout{
     .image_align = 0x1'0000,  // SEGMENT_ALIGN, at least

@@ -189,27 +189,43 @@ struct FrameStep {
     from_fp,  // is fp + amount
     varied,   // by an amount that only the running code knows
     switched, // to another stack
+    restored, // is the caller's again; on another stack what it was on the one before
   };
   enum class Fp : std::uint8_t { kept, from_sp, changed };  // from_sp: is sp + amount
   enum class Words : std::uint8_t { none, saved, restored };
+  // The return address's register, where another one, the copy, takes part in saving it (Power).
+  enum class Link : std::uint8_t { kept, changed, copied, from_copy, copy_changed };
   static constexpr std::int32_t nowhere = INT32_MIN;
 
   Flow flow = Flow::next;
   Sp sp = Sp::kept;
   Fp fp = Fp::kept;
   Words words = Words::none;
+  Link link = Link::kept;
+  bool by_fp = false;
   std::int32_t amount = 0;
-  std::int32_t fp_at = nowhere, ra_at = nowhere;  // of these words, from sp as it is before the instruction
+  // Of these words, from sp as it is before the instruction, or from fp; copy_at: of the copy's; sp_at: of the stack pointer's own.
+  std::int32_t fp_at = nowhere, ra_at = nowhere, copy_at = nowhere, sp_at = nowhere;
   std::uint64_t target = 0;
 };
 
-// How code makes its frames, for kernels that keep no unwind tables but frame pointers.
+// What the frame pointer leads to: where it and the return address are saved, and the cfa.
+struct FrameRecord {
+  std::int8_t fp, ra, end;
+};
+
+// How code makes its frames, for kernels that keep no unwind tables.
 struct FrameCode {
-  std::uint8_t instruction_bytes;
-  std::int8_t record_fp, record_ra, record_end;  // what the frame pointer leads to: where they are saved, and the cfa
+  std::uint8_t unit;  // all instructions' lengths and addresses are multiples of so many bytes
   FrameStep (*step)(std::span<const std::uint8_t> instruction, std::uint64_t address);
-  // Whether code goes on to save all registers of what it interrupted, in a record at the stack pointer.
-  bool (*saves_all)(std::span<const std::uint8_t> code);
+  // Of the instruction that begins with this unit, in bytes.  Null: one unit.
+  std::uint8_t (*length)(std::span<const std::uint8_t> unit) = nullptr;
+  // Whether code goes on to save all registers of what it interrupted, in a record at the stack pointer.  Null: names tell.
+  bool (*saves_all)(std::span<const std::uint8_t> code) = nullptr;
+  const FrameRecord* record = nullptr;  // null: there is none
+  std::uint8_t cfa_above_sp = 0;        // the cfa, from the caller's stack pointer (s390)
+  bool fp_is_any = false;               // the frame pointer's register is like all others, where a function has no use for one
+  bool chained = false;                 // the word at the stack pointer is the last frame's, on the last stack
 };
 
 // What an interrupt or system call saves, as members of one record, or where there are none at `word_at` bytes from its start.

@@ -40,7 +40,7 @@ std::string hex(std::uint64_t value) {
 }
 
 constexpr std::size_t kernel_digits = 24;
-constexpr std::uint64_t revision = 4;  // of what images hold: one more with every change to it, so that older files are not found
+constexpr std::uint64_t revision = 5;  // of what images hold: one more with every change to it, so that older files are not found
 
 // Empty when the image of this kernel cannot be told from another's.
 std::string key_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {

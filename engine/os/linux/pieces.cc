@@ -33,7 +33,7 @@ Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   const std::size_t remarks = all.remarks.size();
   kernel.unwind = kernel_unwind(view, *kernel_symbols, all.remarks);
   all.unwind_whole = all.remarks.size() == remarks;
-  if (kernel.unwind.empty()) kernel.unwind = code_unwind(view, kernel);
+  kernel.unwind = with_entry_code(code_unwind(view, kernel), kernel.unwind);
   add_interrupt_places(view, all);
   all.names.push_back(std::move(kernel_symbols));
 
