@@ -95,11 +95,21 @@ std::string thread_fields(Session::State& s, std::size_t index) {
   return fmt::format("thread:{};{}{}{}", thread_id(s, thread), name_field(thread), expedited(s.registers(index)), reason_fields(s, index));
 }
 
+// The one that crashed, if it can be shown: gdb does not connect to a thread without a pc, which memory alone does not tell.
+std::size_t first_shown(const Session::State& s) {
+  for (std::size_t i = 0; i < s.threads().size(); ++i)
+    if (registers_of(s.kernel(), s.threads()[i]).get(arch::Role::pc)) return i;
+  return 0;
+}
+
 }  // namespace
 
 std::string stop_reply(Session::State& s) {
   const Dialect::Stop form = s.dialect().stop;
-  if (form == Dialect::Stop::brief) return fmt::format("T05thread:{};", thread_id(s, s.threads()[0]));
+  if (form == Dialect::Stop::brief) {
+    s.selected = first_shown(s);
+    return fmt::format("T05thread:{};", thread_id(s, s.thread()));
+  }
   return "T05" + thread_fields(s, 0) + (form == Dialect::Stop::with_lists ? s.shared.lldb_stop.get([&] { return lldb_lists(s); }) : "");
 }
 

@@ -1,4 +1,6 @@
 // Linux.  Its parts are in engine/os/linux/; this is the row and the model that ties them together.
+#include <algorithm>
+
 #include "engine/os/linux/map.h"
 #include "engine/os/linux/model.h"
 #include "engine/os/linux/orc.h"
@@ -20,9 +22,7 @@ class LinuxModel final : public OsModel {
   std::string_view name() const override { return "linux"; }
   std::string release() const override { return release_; }
 
-  Result<std::vector<Task>> tasks(std::vector<std::string>& remarks) const override {
-    return os_linux::find_tasks(view_, cpus_, remarks);
-  }
+  Result<std::vector<Task>> tasks(std::vector<std::string>& remarks) const override;
   Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const override {
     return os_linux::find_modules(view_, remarks);
   }
@@ -70,6 +70,15 @@ Result<std::unique_ptr<Types>> LinuxModel::module_types(const Module& module) co
   return open_split_btf(std::move(own->second), TRY(os_linux::read_kernel_btf(view_, view_.symbols)), view_.arch.pointer_bytes);
 }
 
+Result<std::vector<Task>> LinuxModel::tasks(std::vector<std::string>& remarks) const {
+  auto tasks = os_linux::find_tasks(view_, cpus_, remarks);
+  for (const Task& task : tasks ? *tasks : std::vector<Task>())
+    if (task.crashed && std::ranges::none_of(cpus_, [&](const auto& cpu) { return cpu.number == task.cpu && cpu.registers; }))
+      remarks.push_back(os_linux::panic_caller(view_, task.handle) ? "the dump has no registers of the CPU that panicked: its backtrace begins where panic() was called"
+                                                                   : "the dump has no registers of the CPU that panicked, and so no backtrace of its task");
+  return tasks;
+}
+
 // Dumps hold absolute memory; each CPU's first 8 KiB are elsewhere in it (z/Architecture Principles of Operation, chapter 3,
 // "Prefixing").  The other half of the swap, by which the CPU has absolute 0 in that place, is left out: by the addresses there
 // people mean what is there.
@@ -107,6 +116,7 @@ Result<RegisterFile> LinuxModel::registers(const Task& task) const {
   for (const auto& cpu : cpus_) {
     if (!task.on_cpu || task.cpu != cpu.number) continue;
     if (cpu.registers) return *cpu.registers;
+    if (auto caller = task.crashed ? os_linux::panic_caller(view_, task.handle) : fail(Errc::not_found)) return *caller;
     return fail(Errc::not_found, "CPU " + std::to_string(cpu.number) + " left no registers in the dump");
   }
   return os_linux::saved_registers(view_, task.handle);

@@ -30,5 +30,7 @@ Result<std::vector<LogLine>> read_log(const KernelView& view);
 std::vector<Mapping> vmemmap_blocks(const KernelView& view);
 // Registers that a task left on its stack when it was switched out.
 Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr task);
+// Of the task that panicked, where its CPU left none: those that can be known of the place where it called panic().
+Result<RegisterFile> panic_caller(const KernelView& view, VirtAddr task);
 
 }  // namespace kvm::os_linux
