@@ -102,11 +102,12 @@ def look(env, adapter, dump):
 
 def wishes(adapter, thread):
     """Each is answered, and the view stops where it was."""
+    at = stack(adapter, thread, 1)[0]["instructionPointerReference"]  # its name may be an inlined function's or what that is in
     for wish in ("next", "stepIn", "stepOut", "continue"):
         adapter.forget_events()
         adapter.ask(wish, threadId=thread)
         yield from differ(f"allThreadsStopped after {wish}", adapter.event("stopped").get("allThreadsStopped"), True)
-        yield from differ(f"the innermost frame after {wish}", stack(adapter, thread, 1)[0]["name"].split("(")[0], "__preempt_count_add")
+        yield from differ(f"the innermost frame after {wish}", stack(adapter, thread, 1)[0]["instructionPointerReference"], at)
     adapter.ask("pause", threadId=thread)  # of what stands still anyway
     frame = next(frame for frame in stack(adapter, thread) if frame["name"].startswith("ksys_write"))
     adapter.try_ask("evaluate", expression="schedule()", frameId=frame["id"], context="watch")
