@@ -246,6 +246,7 @@ u_long pidhash = 1;
 
 unsigned long long KPML4phys, KPML5phys;  // sys/amd64/amd64/pmap.c
 u_long setidt_disp;                       // sys/i386/i386/machdep.c
+u_long IdlePDPT, IdlePTD_pae, IdlePTD_nopae;  // sys/i386/i386/pmap.c, which is compiled twice
 u_long pagetable_l0_ttbr1[512] __attribute__((aligned(4096)));  // sys/arm64/arm64/locore.S
 
 extern char kernel_base[];
