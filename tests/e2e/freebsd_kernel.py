@@ -271,6 +271,10 @@ def check_gdb(env, kind, dump=lambda built: built.dump, states=("(crashed", "(ru
     for tid in built.threads:
         ask += [switch(tid), "python print(json.dumps(walk()))"]
     ask += [switch(100100), "frame function crash_write", f"print/x ${m.kept}"]
+    window = m.direct is not None and dump(built) == built.dump
+    if window:
+        ask.insert(fixed, f"print *(int *) {m.direct + built.phys(built.in_module('crash_data')):#x}")
+        fixed += 1
     answers, *said = run_gdb(env, ask, f"| exec {env.inquest} serve --stdio {dump(built)} {built.kernel}", program=built.kernel, gdb="gdb-multiarch",
                              options=["-iex", "set osabi none"])
     yield from differ("threads", len(re.findall(r"Thread 1\.", answers[0].output)), 6)
@@ -278,6 +282,8 @@ def check_gdb(env, kind, dump=lambda built: built.dump, states=("(crashed", "(ru
     yield from lacks("a structure", answers[1].output, '"crasher')
     yield from lacks("a module's variable", answers[2].output, f"{built.in_module('crash_data'):#x}")
     yield from lacks("its value", answers[3].output, "= 4711")
+    if window:
+        yield from lacks("the same through the direct map", answers[fixed - 1].output, "= 4711")
     for tid, answer in zip(built.threads, answers[fixed + 1::2]):
         try:
             rows = json.loads(answer.both)

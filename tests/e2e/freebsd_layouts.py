@@ -116,6 +116,16 @@ class Amd64Large(Amd64):
     module_phys = 0x178000000
 
 
-MINIDUMPS = [Riscv64Old, I386Small, PowerHashed, PowerBig, Amd64Large]
+class Amd64High(Amd64):
+    """With LA57: the kernel is where it always is, its window on all of memory is not (sys/amd64/include/vmparam.h)."""
+    name, direct = "amd64-la57", 0xff01000000000000
+    windows = struct.pack("<QQ", 0xfffff80000000000, 0xfffffc0000000000), struct.pack("<QQ", direct, 0xff21000000000000)
+
+    def tables(self, kernel, module, page):
+        head, entries = super().tables(kernel, module, page)
+        return head.replace(*self.windows), entries
+
+
+MINIDUMPS = [Riscv64Old, I386Small, PowerHashed, PowerBig, Amd64Large, Amd64High]
 FULL = [(Riscv64Tables, 3), (Riscv64Tables, 4), (I386Tables, 3), (I386Small, 2)]
 GUESTS = [(Riscv64Tables, 3), (Riscv64Tables, 4)]
