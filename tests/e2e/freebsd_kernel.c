@@ -184,8 +184,8 @@ struct msgbuf msgbuf = {ring, 0x063062, sizeof ring, 79, 0, 0, sizeof ring * 16,
 
 extern struct proc proc0, proc1, proc11, proc800, proc900;
 struct prison prison0 = {.pr_id = 0}, jail3 = {.pr_id = 3};
-u_int groups[2] = {1001, 5}, wheel[1] = {0};  // since 15.0 without the process's own, cr_gid
-struct ucred root = {.cr_ref = 1, .cr_ngroups = 1, .cr_groups = wheel, .cr_prison = &prison0};
+u_int groups[2] = {5, 69};  // since 15.0 without the process's own, cr_gid
+struct ucred root = {.cr_ref = 1, .cr_groups = groups, .cr_prison = &prison0};
 struct ucred user = {.cr_ref = 1, .cr_uid = 1001, .cr_ruid = 1001, .cr_svuid = 1001, .cr_gid = 1001, .cr_rgid = 1001, .cr_svgid = 1001, .cr_flags = 1,
                      .cr_ngroups = 2, .cr_groups = groups, .cr_prison = &jail3};
 struct sysentvec elf_sysvec = {.sv_size = 600, .sv_name = "FreeBSD ELF64"};
