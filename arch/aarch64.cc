@@ -106,8 +106,8 @@ constexpr SavedRegister freebsd_pcb_13[] = {
 constexpr SavedFrame frames[] = {
     {"linux", "thread.cpu_context", "", linux_frame},
     {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_sp", .mark_at = 0x60, .since = 1'400'084,
-     .smaller_than = 1376},  // of 12.x and 13.x
-    {"freebsd", "td_pcb", "pcb", freebsd_pcb_13},
+     .smaller_than = 1376},  // of 12.x and 13.x; since then 1248 (an assertion in sys/arm64/arm64/machdep.c)
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb_13, .mark = "pcb_sp", .mark_at = 0x100},
 };
 
 // FreeBSD's handlers save struct trapframe (sys/arm64/include/frame.h) where the stack pointer then is (sys/arm64/arm64/exception.S).
@@ -129,7 +129,7 @@ constexpr SavedRegister freebsd_trapframe_13[] = {
 };
 constexpr SavedFrame freebsd_trapframes[] = {
     {.os = "freebsd", .record = "trapframe", .regs = freebsd_trapframe, .mark = "tf_x", .mark_at = 0x30, .since = 1'400'084},
-    {"freebsd", {}, "trapframe", freebsd_trapframe_13},
+    {.os = "freebsd", .record = "trapframe", .regs = freebsd_trapframe_13, .mark = "tf_x", .mark_at = 0x20},
 };
 constexpr TrapEntry freebsd_entries[] = {
     {.name = "fork_trampoline", .outermost = true},
@@ -237,13 +237,15 @@ bool saves_all(std::span<const std::uint8_t> code) {
 }
 
 // A record is where a frame's parts are found: AAPCS64, 6.4.6 "The Frame Pointer".
-constexpr FrameCode frame_code{4, 0, 8, 16, frame_step, saves_all};
+constexpr FrameRecord record{.fp = 0, .ra = 8, .end = 16};
+constexpr FrameCode frame_code{.unit = 4, .step = frame_step, .saves_all = saves_all, .record = &record};
 
 constexpr LinuxLayout linux_layout{
     .image_align = 0x1'0000,  // SEGMENT_ALIGN, at least
     .root_symbols = root_symbols,
     .distance_key = "NUMBER(kimage_voffset)",
     .va_bits_key = "NUMBER(VA_BITS)",
+    .link_key = "NUMBER(MODULES_END)",  // KIMAGE_VADDR (arch/arm64/include/asm/memory.h); in VMCOREINFO since v5.19
     .signature_key = "NUMBER(KERNELPACMASK)",
     .distance_symbol = "kimage_voffset",
     .interrupt_frame = {"pt_regs", interrupt_regs, "", "el0"},

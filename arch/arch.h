@@ -136,7 +136,7 @@ struct SavedFrame {
   std::string_view words = {};
   std::uint16_t words_offset = 0;
   // Where a system changed the record's layout, newest first.  This one holds when `mark` lies at `mark_at`; without debug
-  // information since that version of the system, or while the record is smaller.  Empty, 0: there is no other.
+  // information since that version of the system, or while the record is smaller.  Empty: always; 0: where no other is.
   std::string_view mark = {};
   std::uint16_t mark_at = 0;
   std::uint32_t since = 0, smaller_than = 0;
@@ -189,27 +189,43 @@ struct FrameStep {
     from_fp,  // is fp + amount
     varied,   // by an amount that only the running code knows
     switched, // to another stack
+    restored, // is the caller's again; on another stack what it was on the one before
   };
   enum class Fp : std::uint8_t { kept, from_sp, changed };  // from_sp: is sp + amount
   enum class Words : std::uint8_t { none, saved, restored };
+  // The return address's register, where another one, the copy, takes part in saving it (Power).
+  enum class Link : std::uint8_t { kept, changed, copied, from_copy, copy_changed };
   static constexpr std::int32_t nowhere = INT32_MIN;
 
   Flow flow = Flow::next;
   Sp sp = Sp::kept;
   Fp fp = Fp::kept;
   Words words = Words::none;
+  Link link = Link::kept;
+  bool by_fp = false;
   std::int32_t amount = 0;
-  std::int32_t fp_at = nowhere, ra_at = nowhere;  // of these words, from sp as it is before the instruction
+  // Of these words, from sp as it is before the instruction, or from fp; copy_at: of the copy's; sp_at: of the stack pointer's own.
+  std::int32_t fp_at = nowhere, ra_at = nowhere, copy_at = nowhere, sp_at = nowhere;
   std::uint64_t target = 0;
 };
 
-// How code makes its frames, for kernels that keep no unwind tables but frame pointers.
+// What the frame pointer leads to: where it and the return address are saved, and the cfa.
+struct FrameRecord {
+  std::int8_t fp, ra, end;
+};
+
+// How code makes its frames, for kernels that keep no unwind tables.
 struct FrameCode {
-  std::uint8_t instruction_bytes;
-  std::int8_t record_fp, record_ra, record_end;  // what the frame pointer leads to: where they are saved, and the cfa
+  std::uint8_t unit;  // all instructions' lengths and addresses are multiples of so many bytes
   FrameStep (*step)(std::span<const std::uint8_t> instruction, std::uint64_t address);
-  // Whether code goes on to save all registers of what it interrupted, in a record at the stack pointer.
-  bool (*saves_all)(std::span<const std::uint8_t> code);
+  // Of the instruction that begins with this unit, in bytes.  Null: one unit.
+  std::uint8_t (*length)(std::span<const std::uint8_t> unit) = nullptr;
+  // Whether code goes on to save all registers of what it interrupted, in a record at the stack pointer.  Null: names tell.
+  bool (*saves_all)(std::span<const std::uint8_t> code) = nullptr;
+  const FrameRecord* record = nullptr;  // null: there is none
+  std::uint8_t cfa_above_sp = 0;        // the cfa, from the caller's stack pointer (s390)
+  bool fp_is_any = false;               // the frame pointer's register is like all others, where a function has no use for one
+  bool chained = false;                 // the word at the stack pointer is the last frame's, on the last stack
 };
 
 // What an interrupt or system call saves, as members of one record, or where there are none at `word_at` bytes from its start.
@@ -250,6 +266,7 @@ struct LinuxLayout {
   // at phys_base, where no base is hard-wired.
   std::string_view phys_base_key, distance_key, mode_key, va_bits_key, clear_key, image_base_key;
   std::string_view slide_key = "KERNELOFFSET";
+  std::string_view link_key;  // also in VMCOREINFO: the address that the image's first byte was linked at
   std::span<const std::string_view> index_bits_symbols;  // variables with the index bits of each level, smallest page first
   // Also in VMCOREINFO: the bits of a kernel address that a signature may take.  Empty: addresses are not signed.
   std::string_view signature_key;
@@ -260,7 +277,10 @@ struct LinuxLayout {
   InterruptFrame interrupt_frame;
   // Where the direct call leads whose instruction ends at `after`, from the bytes before; 0: it is none.  Null: not known.
   std::uint64_t (*call_target)(std::span<const std::uint8_t> before, std::uint64_t after) = nullptr;
-  std::uint64_t first_shared = 0;  // kernel addresses below it lead each CPU to memory of its own (s390's prefix area)
+  std::uint64_t first_shared = 0;  // kernel addresses below it lead each CPU to memory of its own (s390's prefix area) ...
+  std::string_view own_register, own_symbol;  // ... the place of which a register holds, and an array of pointers by CPU
+  // Absolute addresses of pointers for dump tools: to VMCOREINFO's note, and to os_info (engine/os/linux/os_info.h).  0: none.
+  std::uint64_t note_pointer = 0, os_info_pointer = 0;
 };
 
 // Rows of one machine that differ in byte order are told apart by a CPU's register: files may have another order than the kernel.

@@ -25,6 +25,7 @@ constexpr Arch ppc64{
     .frames = power::frames,
     .level_names = power::level_names,
     .linux_layout = &power::linux_layout,
+    .frame_code = &power::frame_code<std::endian::big>,
     .order_sign = {"msr", {0x1, 0x0}},  // MSR[LE]
     .freebsd_traps = &power::freebsd_traps,
 };

@@ -82,7 +82,7 @@ inline constexpr Register registers[] = {
     {"r12", 64, 12, core}, {"r13", 64, 13, core}, {"r14", 64, 14, core}, {"r15", 64, 15, core}, {"r16", 64, 16, core},
     {"r17", 64, 17, core}, {"r18", 64, 18, core}, {"r19", 64, 19, core}, {"r20", 64, 20, core}, {"r21", 64, 21, core},
     {"r22", 64, 22, core}, {"r23", 64, 23, core}, {"r24", 64, 24, core}, {"r25", 64, 25, core}, {"r26", 64, 26, core},
-    {"r27", 64, 27, core}, {"r28", 64, 28, core}, {"r29", 64, 29, core}, {"r30", 64, 30, core}, {"r31", 64, 31, core},
+    {"r27", 64, 27, core}, {"r28", 64, 28, core}, {"r29", 64, 29, core}, {"r30", 64, 30, core}, {"r31", 64, 31, core, "int64", Role::fp},
     {"pc", 64, 200, core, "code_ptr", Role::pc}, {"msr", 64, -1, core, "uint64", Role::flags},
     {"cr", 32, -1, core, "uint32"}, {"ctr", 64, 66, core, "uint64"}, {"lr", 64, 65, core, "code_ptr", Role::ra},
     {"xer", 32, 76, core, "uint32"},
@@ -109,7 +109,7 @@ inline constexpr SavedRegister linux_frame[] = {
     {"r26", "gpr", 208}, {"r27", "gpr", 216}, {"r28", "gpr", 224}, {"r29", "gpr", 232}, {"r30", "gpr", 240}, {"r31", "gpr", 248},
     {"pc", "nip"}, {"lr", "nip"}, {"cr", "ccr"},
 };
-// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/powerpc/include/pcb.h).
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/powerpc/include/pcb.h); 9.x had no pcb_toc, and is not known here.
 inline constexpr SavedRegister freebsd_pcb[] = {
     {"r12", {}, 0x00}, {"r13", {}, 0x08}, {"r14", {}, 0x10}, {"r15", {}, 0x18}, {"r16", {}, 0x20}, {"r17", {}, 0x28},
     {"r18", {}, 0x30}, {"r19", {}, 0x38}, {"r20", {}, 0x40}, {"r21", {}, 0x48}, {"r22", {}, 0x50}, {"r23", {}, 0x58},
@@ -119,7 +119,7 @@ inline constexpr SavedRegister freebsd_pcb[] = {
 };
 inline constexpr SavedFrame frames[] = {
     {"linux", "thread.ksp", "pt_regs", linux_frame, true, 0, true},
-    {"freebsd", "td_pcb", "pcb", freebsd_pcb},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_lr", .mark_at = 0xb8},
 };
 
 // FreeBSD's handlers save struct trapframe (sys/powerpc/include/frame.h) above a stack frame's header (FRAMELEN in
@@ -164,6 +164,116 @@ inline constexpr std::string_view entry_code[] = {
 };
 inline constexpr std::string_view outermost[] = {"ret_from_fork", "ret_from_fork_scv", "ret_from_kernel_thread", "ret_from_kernel_user_thread",
                                                  "start_here_common", "start_secondary_prolog"};
+
+// Power ISA 3.1B, Book I, 1.6 "Instruction Formats", and appendix F, "Opcode Maps"; 64-bit ELF V2 ABI, 2.2 "Function Calling Sequence".
+// Bits are counted from the right here.
+inline constexpr unsigned r0 = 0, stack = 1, fp = 31;
+inline constexpr std::int32_t link_save = 16;  // from the caller's stack pointer
+constexpr unsigned bits(std::uint32_t word, unsigned high, unsigned low) { return word >> low & ((2u << (high - low)) - 1); }
+constexpr std::int32_t extended(std::uint32_t value, unsigned width) { return static_cast<std::int32_t>(value << (32 - width)) >> (32 - width); }
+
+// A value that nobody can follow.
+constexpr FrameStep written(unsigned to, FrameStep::Sp if_sp = FrameStep::Sp::varied) {
+  return {.sp = to == stack ? if_sp : FrameStep::Sp::kept, .fp = to == fp ? FrameStep::Fp::changed : FrameStep::Fp::kept,
+          .link = to == r0 ? FrameStep::Link::copy_changed : FrameStep::Link::kept};
+}
+
+constexpr FrameStep add(unsigned to, unsigned from, std::int32_t amount) {
+  FrameStep step = written(to, FrameStep::Sp::switched);
+  step.amount = amount;
+  if (to == stack && (from == stack || from == fp)) step.sp = from == stack ? FrameStep::Sp::moved : FrameStep::Sp::from_fp;
+  if (to == fp && from == stack) step.fp = FrameStep::Fp::from_sp;
+  return step;
+}
+
+constexpr FrameStep to_or_from(FrameStep::Words words, unsigned reg, unsigned base, std::int32_t at) {
+  const bool load = words == FrameStep::Words::restored;
+  if (load && reg == stack) return {.sp = base == stack && at == 0 ? FrameStep::Sp::restored : FrameStep::Sp::varied};  // the back chain
+  if ((reg != r0 && reg != fp) || (base != stack && base != fp)) return load ? written(reg) : FrameStep{};
+  FrameStep step{.words = words, .by_fp = base == fp};
+  (reg == r0 ? step.copy_at : step.fp_at) = at;
+  return step;
+}
+
+// bcl 20,31,.+4 asks for its own address.  A conditional return is one that need not be.
+constexpr FrameStep branch_step(std::uint32_t word, std::uint64_t address) {
+  using enum FrameStep::Flow;
+  const bool link = word & 1, far = word >> 26 == 18, always = far || (bits(word, 25, 21) & 20) == 20;
+  const std::int32_t offset = far ? extended(word & 0x03ff'fffc, 26) : extended(word & 0xfffc, 16);
+  const std::uint64_t target = (word & 2 ? 0 : address) + static_cast<std::uint64_t>(std::int64_t{offset});
+  if (link && !far && always && target == address + 4) return {.link = FrameStep::Link::changed};
+  // Out-of-line prologues (_savegpr0_), and _mcount, save the copy themselves.
+  if (link) return {.flow = call, .words = FrameStep::Words::saved, .copy_at = link_save, .target = target};
+  return {.flow = always ? jump : branch, .target = target};
+}
+
+// Primary opcode 19, by the extended one.
+constexpr FrameStep register_branch(std::uint32_t word) {
+  using enum FrameStep::Flow;
+  const unsigned extended_code = bits(word, 10, 1);
+  const bool link = word & 1, always = (bits(word, 25, 21) & 20) == 20;
+  switch (extended_code) {
+    case 16: return {.flow = link ? call : always ? end : next};                  // bclr
+    case 528: case 560: return {.flow = link ? call : always ? computed : next};  // bcctr, bctar
+    case 18: case 82: case 274: case 370: case 402: return {.flow = end};         // rfid, rfscv, hrfid, stop, doze
+    default: return {};
+  }
+}
+
+// Primary opcode 31, by the extended one.
+constexpr FrameStep register_step(std::uint32_t word) {
+  const unsigned to = bits(word, 25, 21), base = bits(word, 20, 16), other = bits(word, 15, 11);
+  switch (bits(word, 10, 1)) {
+    case 339: return bits(word, 20, 11) != 0x100 ? written(to) : to == r0 ? FrameStep{.link = FrameStep::Link::copied} : written(to);  // mfspr, of LR
+    case 467: return {.link = bits(word, 20, 11) != 0x100 ? FrameStep::Link::kept : to == r0 ? FrameStep::Link::from_copy : FrameStep::Link::changed};  // mtspr
+    case 444: return to != other ? written(base) : to == base ? FrameStep{} : add(base, to, 0);  // or: mr; hints of priority (31, 31, 31)
+    case 181: case 183: return written(base == stack ? stack : fp + 1);           // stdux, stwux
+    case 4: case 68: return {.flow = to == 31 ? FrameStep::Flow::trap : FrameStep::Flow::next};  // tw, td
+    case 21: case 23: case 53: case 266: case 40: case 202: case 235: case 233: return written(to);  // ldx, lwzx, ldux; add, subf, addze, mullw, mulld
+    case 28: case 60: case 124: case 316: case 24: case 27: case 536: case 539: case 413: case 986: return written(base);  // and, andc, nor, xor, slw ... extsw
+    default: return {};
+  }
+}
+
+// By the primary opcode.
+constexpr FrameStep frame_step(std::uint32_t word, std::uint64_t address) {
+  using enum FrameStep::Words;
+  const unsigned to = bits(word, 25, 21), base = bits(word, 20, 16);
+  const std::int32_t immediate = extended(word, 16), aligned = extended(word & 0xfffc, 16);
+  switch (word >> 26) {
+    case 0: return {.flow = word == 0 ? FrameStep::Flow::end : FrameStep::Flow::next};
+    case 2: case 3: return {.flow = to == 31 ? FrameStep::Flow::trap : FrameStep::Flow::next};  // tdi, twi: Linux's BUG
+    case 14: return add(to, base, immediate);                                     // addi, where no base is the number alone
+    case 15: case 7: case 8: case 12: case 13: return written(to);                // addis, mulli, subfic, addic
+    case 32: case 33: case 34: case 40: case 42: return written(to);              // lwz, lwzu, lbz, lhz, lha
+    case 16: case 18: return branch_step(word, address);
+    case 19: return register_branch(word);
+    case 24: if (to == base && immediate == 0) return {}; [[fallthrough]];        // ori: nop, and barriers (31, 31, 0)
+    case 20: case 21: case 23: case 25: case 26: case 27: case 28: case 29: case 30: return written(base);  // rlwimi ... xoris, andi., rld
+    case 31: return register_step(word);
+    case 58:                                                                      // ld, ldu, lwa
+      return (word & 3) == 0 ? to_or_from(restored, to, base, aligned) : written(to);
+    case 62:                                                                      // std, stdu
+      if ((word & 3) == 1 && base == stack) return {.sp = FrameStep::Sp::moved, .amount = aligned};
+      return (word & 3) == 0 ? to_or_from(saved, to, base, aligned) : FrameStep{};
+    default: return {};
+  }
+}
+
+// 1.6.3: a prefix makes it two words.
+template <std::endian Order>
+constexpr std::uint32_t word_of(std::span<const std::uint8_t> code) {
+  const auto byte = [&](unsigned i) { return std::uint32_t{code[Order == std::endian::big ? i : 3 - i]}; };
+  return byte(0) << 24 | byte(1) << 16 | byte(2) << 8 | byte(3);
+}
+template <std::endian Order>
+std::uint8_t length(std::span<const std::uint8_t> unit) { return word_of<Order>(unit) >> 26 == 1 ? 8 : 4; }
+template <std::endian Order>
+FrameStep step(std::span<const std::uint8_t> code, std::uint64_t address) {
+  return code.size() == 4 ? frame_step(word_of<Order>(code), address) : FrameStep{};
+}
+template <std::endian Order>
+inline constexpr FrameCode frame_code{.unit = 4, .step = step<Order>, .length = length<Order>, .fp_is_any = true, .chained = true};
 
 inline constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "PGD"};
 inline constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};

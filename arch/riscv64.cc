@@ -58,8 +58,8 @@ constexpr SavedRegister linux_frame[] = {
     {"s4", "thread.s", 32}, {"s5", "thread.s", 40}, {"s6", "thread.s", 48}, {"s7", "thread.s", 56}, {"s8", "thread.s", 64},
     {"s9", "thread.s", 72}, {"s10", "thread.s", 80}, {"s11", "thread.s", 88},
 };
-// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/riscv/include/pcb.h); the caller's pc is what was in ra.  12.x has what a
-// call may change in it, too.
+// FreeBSD's cpu_switch() and savectx() fill struct pcb (sys/riscv/include/pcb.h); the caller's pc is what was in ra.  releng/12.1 has what
+// a call may change in it, too (pcb_t, pcb_a, pcb_sepc), and 792 bytes; 13.0 and later have not, and 664.
 constexpr SavedRegister freebsd_pcb[] = {
     {"pc", {}, 0x00}, {"ra", {}, 0x00}, {"sp", {}, 0x08}, {"gp", {}, 0x10}, {"tp", {}, 0x18},
     {"fp", {}, 0x20}, {"s1", {}, 0x28}, {"s2", {}, 0x30}, {"s3", {}, 0x38}, {"s4", {}, 0x40}, {"s5", {}, 0x48}, {"s6", {}, 0x50},
@@ -72,8 +72,8 @@ constexpr SavedRegister freebsd_pcb_12[] = {
 };
 constexpr SavedFrame frames[] = {
     {"linux", "thread", "", linux_frame},
-    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_s", .mark_at = 0x20, .since = 1'300'000, .smaller_than = 760},
-    {"freebsd", "td_pcb", "pcb", freebsd_pcb_12},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_s", .mark_at = 0x20, .since = 1'300'000, .smaller_than = 792},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb_12, .mark = "pcb_s", .mark_at = 0x58},
 };
 
 // FreeBSD's handlers save struct trapframe (sys/riscv/include/frame.h) where the stack pointer then is (sys/riscv/riscv/exception.S).
@@ -109,6 +109,135 @@ constexpr std::string_view entry_functions[] = {"handle_exception", "ret_from_ex
 constexpr std::string_view outermost[] = {"ret_from_fork", "ret_from_fork_kernel_asm", "ret_from_fork_user_asm", "start_kernel"};
 constexpr EntryCode codes[] = {{"call_on_irq_stack", 0, Role::fp, 0, true}};
 
+// RISC-V Instruction Set Manual, volume I: "RV32I Base Integer Instruction Set", "RV64I", "C Extension for Compressed Instructions"
+// (and the tables "RV64/32G Instruction Set Listings", "RVC Instruction Set Listings").
+constexpr unsigned zero = 0, ra = 1, sp = 2, t1 = 6, t2 = 7, s0 = 8;
+constexpr unsigned bits(std::uint32_t word, unsigned high, unsigned low) { return word >> low & ((2u << (high - low)) - 1); }
+constexpr std::int32_t extended(std::uint32_t value, unsigned width) { return static_cast<std::int32_t>(value << (32 - width)) >> (32 - width); }
+
+// "Expanded Instruction-Length Encoding": of what is longer than 32 bits nothing is frozen.
+std::uint8_t length(std::span<const std::uint8_t> unit) { return (unit[0] & 3) == 3 ? 4 : 2; }
+
+FrameStep flow_to(FrameStep::Flow flow, std::uint64_t address, std::int32_t offset) {
+  return {.flow = flow, .target = address + static_cast<std::uint64_t>(std::int64_t{offset})};
+}
+
+// ADDI and its kin.
+FrameStep add(unsigned to, unsigned from, std::int32_t amount) {
+  FrameStep step{.amount = amount};
+  if (to == sp) step.sp = from == sp ? FrameStep::Sp::moved : from == s0 ? FrameStep::Sp::from_fp : FrameStep::Sp::varied;
+  if (to == s0) step.fp = from == sp ? FrameStep::Fp::from_sp : FrameStep::Fp::changed;
+  return step;
+}
+
+// A value that nobody can follow.
+FrameStep written(unsigned to, FrameStep::Sp if_sp = FrameStep::Sp::varied) {
+  return {.sp = to == sp ? if_sp : FrameStep::Sp::kept, .fp = to == s0 ? FrameStep::Fp::changed : FrameStep::Fp::kept};
+}
+
+FrameStep word(FrameStep::Words words, unsigned reg, unsigned base, std::int32_t at) {
+  const bool in_frame = (reg == ra || reg == s0) && (base == sp || base == s0);
+  if (!in_frame) return words == FrameStep::Words::restored ? written(reg) : FrameStep{};
+  FrameStep step{.words = words, .by_fp = base == s0};
+  (reg == ra ? step.ra_at : step.fp_at) = at;
+  return step;
+}
+
+// JALR.  What returns goes through ra; `tail` goes through t1, or t2, with an offset, while a table's jump has none.
+FrameStep through(unsigned link, unsigned from, bool compressed) {
+  using enum FrameStep::Flow;
+  if (link == ra) return {.flow = call};
+  if (link != zero) return written(link);
+  return {.flow = from == ra || (!compressed && (from == t1 || from == t2)) ? end : computed};
+}
+
+// The quadrants C0, C1 and C2, by their function codes.
+FrameStep compressed_0(std::uint32_t half) {
+  const unsigned to = 8 + bits(half, 4, 2);
+  switch (half >> 13) {
+    case 0: return half == 0 ? FrameStep{.flow = FrameStep::Flow::end}
+                             : add(to, sp, static_cast<std::int32_t>(bits(half, 12, 11) << 4 | bits(half, 10, 7) << 6 | bits(half, 6, 6) << 2 | bits(half, 5, 5) << 3));
+    case 2: case 3: return written(to);                                     // C.LW, C.LD
+    case 4: return bits(half, 12, 11) == 0 ? written(to) : FrameStep{};     // Zcb: C.LBU, C.LHU, C.LH
+    default: return {};
+  }
+}
+
+FrameStep compressed_1(std::uint32_t half, std::uint64_t address) {
+  using enum FrameStep::Flow;
+  const unsigned to = bits(half, 11, 7);
+  const std::int32_t immediate = extended(bits(half, 12, 12) << 5 | bits(half, 6, 2), 6);
+  const std::int32_t near = extended(bits(half, 12, 12) << 8 | bits(half, 11, 10) << 3 | bits(half, 6, 5) << 6 | bits(half, 4, 3) << 1 | bits(half, 2, 2) << 5, 9);
+  switch (half >> 13) {
+    case 0: return add(to, to, immediate);                                  // C.ADDI
+    case 3:                                                                 // C.ADDI16SP, C.LUI
+      return to == sp ? add(sp, sp, extended(bits(half, 12, 12) << 9 | bits(half, 6, 6) << 4 | bits(half, 5, 5) << 6 | bits(half, 4, 3) << 7 | bits(half, 2, 2) << 5, 10))
+                      : written(to);
+    case 4: return written(8 + bits(half, 9, 7));
+    case 5:                                                                 // C.J
+      return flow_to(jump, address, extended(bits(half, 12, 12) << 11 | bits(half, 11, 11) << 4 | bits(half, 10, 9) << 8 | bits(half, 8, 8) << 10 | bits(half, 7, 7) << 6 |
+                                             bits(half, 6, 6) << 7 | bits(half, 5, 3) << 1 | bits(half, 2, 2) << 5, 12));
+    case 6: case 7: return flow_to(branch, address, near);                  // C.BEQZ, C.BNEZ
+    default: return written(to);                                            // C.ADDIW, C.LI
+  }
+}
+
+FrameStep compressed_2(std::uint32_t half) {
+  const unsigned to = bits(half, 11, 7), from = bits(half, 6, 2);
+  switch (half >> 13) {
+    case 0: case 2: return written(to);                                     // C.SLLI, C.LWSP
+    case 3: return word(FrameStep::Words::restored, to, sp, static_cast<std::int32_t>(bits(half, 12, 12) << 5 | bits(half, 6, 5) << 3 | bits(half, 4, 2) << 6));
+    case 4:
+      if (from != 0) return bits(half, 12, 12) ? written(to) : add(to, from, 0);  // C.ADD, C.MV
+      if (to == 0) return {.flow = FrameStep::Flow::trap};                  // C.EBREAK
+      return through(bits(half, 12, 12) ? ra : zero, to, true);             // C.JALR, C.JR
+    case 7: return word(FrameStep::Words::saved, from, sp, static_cast<std::int32_t>(bits(half, 12, 10) << 3 | bits(half, 9, 7) << 6));
+    default: return {};
+  }
+}
+
+// By the major opcode, bits 6:2.
+FrameStep full(std::uint32_t code, std::uint64_t address) {
+  using enum FrameStep::Flow;
+  const unsigned to = bits(code, 11, 7), function = bits(code, 14, 12), from = bits(code, 19, 15), second = bits(code, 24, 20);
+  const std::int32_t immediate = extended(code >> 20, 12);
+  switch (bits(code, 6, 2)) {
+    case 0x00: return function == 3 ? word(FrameStep::Words::restored, to, from, immediate) : written(to);  // LOAD
+    case 0x04: return function == 0 ? add(to, from, immediate) : written(to);                               // OP-IMM
+    case 0x08: return function == 3 ? word(FrameStep::Words::saved, second, from, extended(bits(code, 31, 25) << 5 | to, 12)) : FrameStep{};  // STORE
+    case 0x0c: return written(to, from != sp && second != sp ? FrameStep::Sp::switched : FrameStep::Sp::varied);                             // OP
+    case 0x18:                                                                                              // BRANCH
+      return flow_to(branch, address, extended(bits(code, 31, 31) << 12 | bits(code, 7, 7) << 11 | bits(code, 30, 25) << 5 | bits(code, 11, 8) << 1, 13));
+    case 0x19: return through(to, from, false);                                                             // JALR
+    case 0x1b:                                                                                              // JAL
+      if (to != zero && to != ra) return written(to);
+      return flow_to(to == ra ? call : jump, address,
+                     extended(bits(code, 31, 31) << 20 | bits(code, 19, 12) << 12 | bits(code, 20, 20) << 11 | bits(code, 30, 21) << 1, 21));
+    case 0x1c:                                                                                              // SYSTEM
+      if (code == 0x00100073) return {.flow = trap};                                                        // EBREAK
+      if (code == 0x10200073 || code == 0x30200073 || code == 0xc0001073) return {.flow = end};             // SRET, MRET; UNIMP, a write of `cycle`
+      return written(to);
+    case 0x14: return code >> 31 && !(code >> 28 & 1) ? written(to) : FrameStep{};                  // OP-FP: FEQ ..., FCVT, FMV and FCLASS to integers
+    case 0x15: return function == 7 || (function == 2 && code >> 26 == 0x10) ? written(to) : FrameStep{};   // OP-V: VSETVL; VMV.X.S ...
+    case 0x01: case 0x03: case 0x09: case 0x10: case 0x11: case 0x12: case 0x13: case 0x1d: return {};      // no register of integers: LOAD-FP ... OP-VE; FENCE
+    default: return written(to);
+  }
+}
+
+FrameStep frame_step(std::span<const std::uint8_t> code, std::uint64_t address) {
+  const std::uint32_t half = code[0] | std::uint32_t{code[1]} << 8;
+  switch (half & 3) {
+    case 0: return compressed_0(half);
+    case 1: return compressed_1(half, address);
+    case 2: return compressed_2(half);
+    default: return full(half | std::uint32_t{code[2]} << 16 | std::uint32_t{code[3]} << 24, address);
+  }
+}
+
+// RISC-V ABIs, "Frame Pointer Convention": a kernel with frame pointers has it.
+constexpr FrameRecord frame_record{.fp = -16, .ra = -8, .end = 0};
+constexpr FrameCode frame_code{.unit = 2, .step = frame_step, .length = length, .record = &frame_record, .fp_is_any = true};
+
 constexpr LinuxLayout linux_layout{
     .image_bases = link_address,
     .image_align = 0x1000,  // _text comes after some pages of the image
@@ -117,6 +246,7 @@ constexpr LinuxLayout linux_layout{
     .phys_base_key = "NUMBER(phys_ram_base)",
     .distance_key = "NUMBER(va_kernel_pa_offset)",  // since v6.4
     .va_bits_key = "NUMBER(VA_BITS)",
+    .link_key = "NUMBER(KERNEL_LINK_ADDR)",  // of _start; _text comes after it
     .interrupt_frame = {.record = "pt_regs", .regs = pt_regs, .partial = {}, .call_prefix = "handle_exception", .depths = depths,
                         .functions = entry_functions, .outermost = outermost, .codes = codes},
 };
@@ -139,6 +269,7 @@ constexpr Arch riscv64{
     .frames = frames,
     .level_names = level_names,
     .linux_layout = &linux_layout,
+    .frame_code = &frame_code,
     .freebsd_traps = &freebsd_traps,
 };
 

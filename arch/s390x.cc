@@ -143,6 +143,174 @@ constexpr std::string_view level_names[] = {"PTE", "PMD", "PUD", "P4D", "PGD"};
 constexpr std::string_view root_symbols[] = {"swapper_pg_dir"};
 constexpr std::uint64_t image_bases[] = {0};  // until v6.10 virtual addresses are physical ones
 
+// z/Architecture Principles of Operation, chapter 5, "Instruction Formats", and appendix B, "Lists of Instructions"; ELF ABI s390x
+// Supplement, 1.2.2 "Stack Frame Layout".
+constexpr unsigned fp = 11, lr = 14, sp = 15;
+
+// The first two bits tell: 00, 01 and 10, 11.
+std::uint8_t length(std::span<const std::uint8_t> unit) { return unit[0] < 0x40 ? 2 : unit[0] < 0xc0 ? 4 : 6; }
+
+struct Code {
+  std::span<const std::uint8_t> bytes;
+  unsigned op() const { return bytes[0]; }
+  unsigned r1() const { return bytes[1] >> 4; }
+  unsigned r2() const { return bytes[1] & 15; }  // R3 or X2 of other formats, or a further part of the operation
+  std::int32_t immediate() const { return static_cast<std::int16_t>(bytes[2] << 8 | bytes[3]); }
+  std::int32_t long_immediate() const { return static_cast<std::int32_t>(std::uint32_t{bytes[2]} << 24 | bytes[3] << 16 | bytes[4] << 8 | bytes[5]); }
+  unsigned base() const { return bytes[2] >> 4; }
+  std::int32_t displacement() const { return (bytes[2] & 15) << 8 | bytes[3]; }
+  std::int32_t long_displacement() const { return displacement() + static_cast<std::int8_t>(bytes[4]) * 4096; }  // DH is signed
+};
+
+FrameStep flow_to(FrameStep::Flow flow, std::uint64_t address, std::int32_t halfwords) {
+  return {.flow = flow, .target = address + 2 * static_cast<std::uint64_t>(std::int64_t{halfwords})};
+}
+
+// A value that nobody can follow.
+FrameStep written(unsigned to, FrameStep::Sp if_sp = FrameStep::Sp::varied) {
+  return {.sp = to == sp ? if_sp : FrameStep::Sp::kept, .fp = to == fp ? FrameStep::Fp::changed : FrameStep::Fp::kept};
+}
+
+FrameStep add(unsigned to, unsigned from, std::int32_t amount) {
+  FrameStep step{.amount = amount};
+  if (to == sp) step.sp = from == sp ? FrameStep::Sp::moved : from == fp ? FrameStep::Sp::from_fp : FrameStep::Sp::varied;
+  if (to == fp) step.fp = from == sp ? FrameStep::Fp::from_sp : FrameStep::Fp::changed;
+  return step;
+}
+
+// LOAD ADDRESS adds two registers, of which 0 is none.
+FrameStep add_address(unsigned to, unsigned index, unsigned base, std::int32_t amount) {
+  return index == 0 || base == 0 ? add(to, index + base, amount) : written(to);
+}
+
+// A mask of 0 is never, 15 always.
+FrameStep conditional(unsigned mask, std::uint64_t address, std::int32_t halfwords) {
+  if (mask == 0) return {};
+  return flow_to(mask == 15 ? FrameStep::Flow::jump : FrameStep::Flow::branch, address, halfwords);
+}
+
+// Linux links through r14; r0 when it is traced, others to find out where it runs.
+FrameStep linked(unsigned link, std::uint64_t address, std::int32_t halfwords) {
+  return link == lr ? flow_to(FrameStep::Flow::call, address, halfwords) : link == 0 ? FrameStep{} : flow_to(FrameStep::Flow::jump, address, halfwords);
+}
+
+// Registers `first` to `last`, r0 after r15, in doublewords one after the other.
+FrameStep words(FrameStep::Words how, unsigned first, unsigned last, unsigned base, std::int32_t at) {
+  const auto place = [&](unsigned reg) { return ((reg - first) & 15) <= ((last - first) & 15) ? at + static_cast<std::int32_t>((reg - first) & 15) * 8 : FrameStep::nowhere; };
+  const bool load = how == FrameStep::Words::restored, stack = place(sp) != FrameStep::nowhere;
+  if (base != sp && base != fp) {
+    if (!load) return {};
+    return {.sp = stack ? FrameStep::Sp::switched : FrameStep::Sp::kept, .fp = place(fp) == FrameStep::nowhere ? FrameStep::Fp::kept : FrameStep::Fp::changed};
+  }
+  FrameStep step{.words = how, .by_fp = base == fp, .fp_at = place(fp), .ra_at = place(lr), .sp_at = place(sp)};
+  if (step.fp_at == FrameStep::nowhere && step.ra_at == FrameStep::nowhere && !stack) step.words = FrameStep::Words::none;
+  return step;
+}
+
+// LG and STG: with an index the place is not known.
+FrameStep word(FrameStep::Words how, unsigned reg, unsigned index, unsigned base, std::int32_t at) {
+  if (index == 0 || base == 0) return words(how, reg, reg, index + base, at);
+  return how == FrameStep::Words::restored ? written(reg, FrameStep::Sp::switched) : FrameStep{};
+}
+
+FrameStep step_2(const Code& code) {
+  using enum FrameStep::Flow;
+  const unsigned r1 = code.r1(), r2 = code.r2();
+  switch (code.op()) {
+    case 0x00: return {.flow = end};                                                          // no operation
+    case 0x07: return {.flow = r2 == 0 || r1 != 15 ? next : r2 == lr ? end : computed};       // BCR
+    case 0x05: case 0x0c: case 0x0d: return r1 == lr && r2 != 0 ? FrameStep{.flow = call} : written(r1);  // BALR, BASSM, BASR
+    case 0x06: return written(r1);                                                            // BCTR
+    default: return {};
+  }
+}
+
+FrameStep step_4(const Code& code, std::uint64_t address) {
+  using enum FrameStep::Flow;
+  const unsigned r1 = code.r1(), rest = code.r2();
+  switch (code.op()) {
+    case 0x41: return add_address(r1, rest, code.base(), code.displacement());                // LA
+    case 0x47:                                                                                // BC
+      if (r1 != 15) return {};
+      return {.flow = rest == 0 && code.base() == lr && code.displacement() == 0 ? end : computed};
+    case 0x84: case 0x85: return flow_to(branch, address, code.immediate());                  // BRXH, BRXLE
+    case 0xa5: return rest >= 4 ? written(r1) : FrameStep{};                                  // NIHH ... LLILL
+    case 0xa7:
+      switch (rest) {
+        case 0x4: return conditional(r1, address, code.immediate());                          // BRC
+        case 0x5: return linked(r1, address, code.immediate());                               // BRAS
+        case 0x6: case 0x7: return flow_to(branch, address, code.immediate());                // BRCT, BRCTG
+        case 0x9: return written(r1);                                                         // LGHI
+        case 0xb: return add(r1, r1, code.immediate());                                       // AGHI
+        default: return {};
+      }
+    case 0xaf: return {.flow = trap};                                                         // MC: Linux's BUG and WARN
+    case 0xb2: return {.flow = code.bytes[1] == 0xb2 ? end : next};                           // LPSWE
+    case 0xb9: {
+      const unsigned to = code.bytes[3] >> 4, from = code.bytes[3] & 15;
+      switch (code.bytes[1]) {
+        case 0x04: return add(to, from, 0);                                                   // LGR
+        case 0x08: case 0x09: case 0x0a: case 0x0b: case 0x80: case 0x81: case 0x82:          // AGR, SGR, ALGR, SLGR, NGR, OGR, XGR
+        case 0xe8: case 0xe9: case 0xea: case 0xeb: case 0xe2: return written(to);            // AGRK, SGRK, ALGRK, SLGRK, LOCGR
+        default: return {};
+      }
+    }
+    default: return {};
+  }
+}
+
+FrameStep step_6(const Code& code, std::uint64_t address) {
+  using enum FrameStep::Flow;
+  const unsigned r1 = code.r1(), rest = code.r2(), tail = code.bytes[5];
+  switch (code.op()) {
+    case 0xc0:
+      if (rest == 0x4) return conditional(r1, address, code.long_immediate());                // BRCL
+      if (rest == 0x5) return linked(r1, address, code.long_immediate());                     // BRASL
+      return rest <= 0x1 || rest >= 0x6 ? written(r1) : FrameStep{};                          // LARL, LGFI; XIHF ... LLILF
+    case 0xc2:
+      if (rest == 0x8) return add(r1, r1, code.long_immediate());                             // AGFI
+      if (rest == 0x4 && code.long_immediate() >= 0) return add(r1, r1, -code.long_immediate());  // SLGFI: the number is unsigned
+      if (rest == 0xa && code.long_immediate() >= 0) return add(r1, r1, code.long_immediate());   // ALGFI
+      return rest <= 0xb ? written(r1) : FrameStep{};
+    case 0xc6: return rest == 0x0 ? FrameStep{.flow = next} : FrameStep{};                    // EXRL
+    case 0xcc: return rest == 0x6 ? flow_to(branch, address, code.long_immediate()) : FrameStep{};  // BRCTH
+    case 0xe3:
+      switch (tail) {
+        case 0x04: return word(FrameStep::Words::restored, r1, rest, code.base(), code.long_displacement());  // LG
+        case 0x24: return word(FrameStep::Words::saved, r1, rest, code.base(), code.long_displacement());     // STG
+        case 0x71: return add_address(r1, rest, code.base(), code.long_displacement());                       // LAY
+        case 0x02: case 0x08: case 0x09: case 0x0a: case 0x0b: case 0x14: case 0x80: case 0x81: case 0x82: return written(r1);  // LTG, AG ... LGF
+        default: return {};
+      }
+    case 0xeb:
+      switch (tail) {
+        case 0x04: return words(FrameStep::Words::restored, r1, rest, code.base(), code.long_displacement());  // LMG
+        case 0x24: return words(FrameStep::Words::saved, r1, rest, code.base(), code.long_displacement());     // STMG
+        case 0x0a: case 0x0b: case 0x0c: case 0x0d: case 0x1c: case 0xe2: return written(r1);                   // SRAG ... LOCG
+        case 0x71: return {.flow = end};                                                                       // LPSWEY
+        default: return {};
+      }
+    case 0xec:
+      switch (tail) {
+        case 0x44: case 0x45:                                                                 // BRXHG, BRXLG
+        case 0x64: case 0x65: case 0x76: case 0x77:                                           // CGRJ, CLGRJ, CRJ, CLRJ
+        case 0x7c: case 0x7d: case 0x7e: case 0x7f: return flow_to(branch, address, code.immediate());  // CGIJ, CLGIJ, CIJ, CLIJ
+        case 0xd9: return add(r1, rest, code.immediate());                                    // AGHIK
+        case 0x51: case 0x54: case 0x55: case 0x56: case 0x57: case 0x59: case 0x5d: return written(r1);  // RISBLG ... RISBHG
+        default: return {};
+      }
+    default: return {};
+  }
+}
+
+FrameStep frame_step(std::span<const std::uint8_t> bytes, std::uint64_t address) {
+  const Code code{bytes};
+  return bytes.size() == 2 ? step_2(code) : bytes.size() == 4 ? step_4(code, address) : step_6(code, address);
+}
+
+// A back chain there is (-mbackchain), but nobody tells where: at the stack pointer, or with -mpacked-stack 152 bytes above it.
+constexpr FrameCode frame_code{.unit = 2, .step = frame_step, .length = length, .cfa_above_sp = 160, .fp_is_any = true};
+
 // Since v6.10 KERNELOFFSET is where the image begins, and no slide.
 constexpr LinuxLayout linux_layout{
     .image_bases = image_bases,
@@ -153,6 +321,10 @@ constexpr LinuxLayout linux_layout{
     .slide_key = "",
     .interrupt_frame = interrupt_frame,
     .first_shared = 0x2000,
+    .own_register = "prefix",
+    .own_symbol = "lowcore_ptr",
+    .note_pointer = 0xe0c,
+    .os_info_pointer = 0xe18,
 };
 
 }  // namespace
@@ -173,6 +345,7 @@ constexpr Arch s390x{
     .frames = frames,
     .level_names = level_names,
     .linux_layout = &linux_layout,
+    .frame_code = &frame_code,
 };
 
 }  // namespace kvm::arch

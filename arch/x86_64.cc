@@ -96,7 +96,7 @@ constexpr SavedRegister freebsd_pcb[] = {
 };
 constexpr SavedFrame frames[] = {
     {"linux", "thread.sp", "inactive_task_frame", linux_frame, true},
-    {"freebsd", "td_pcb", "pcb", freebsd_pcb},
+    {.os = "freebsd", .path = "td_pcb", .record = "pcb", .regs = freebsd_pcb, .mark = "pcb_rip", .mark_at = 0x38},
 };
 
 // FreeBSD's entry code pushes struct trapframe (sys/x86/include/frame.h) and calls C with the stack pointer on it

@@ -8,8 +8,7 @@ namespace {
 
 class BareModel final : public OsModel {
  public:
-  BareModel(const arch::Arch& arch, const Dump& dump, std::string release, std::function<Result<Pieces>()> pieces)
-      : release_(std::move(release)), pieces_(std::move(pieces)) {
+  BareModel(const arch::Arch& arch, const Dump& dump, std::string release, BareAnswers answers) : release_(std::move(release)), answers_(std::move(answers)) {
     unsigned number = 0;
     for (CpuState& state : cpu_states(dump.notes, arch)) cpus_.push_back({number++, true, std::move(state.registers)});
   }
@@ -35,13 +34,18 @@ class BareModel final : public OsModel {
       if (cpu.registers && task.cpu == cpu.number) return *cpu.registers;
     return fail(Errc::not_found, "no such CPU");
   }
-  Result<std::vector<LogLine>> log() const override { return fail(Errc::not_found, "the log needs the kernel's symbols and types"); }
-  std::string panic_message() const override { return {}; }
-  Result<Pieces> pieces() const override { return pieces_ ? pieces_() : OsModel::pieces(); }
+  Result<std::vector<LogLine>> log() const override {
+    return answers_.log ? answers_.log() : fail(Errc::not_found, "the log needs the kernel's symbols and types");
+  }
+  std::string panic_message() const override {
+    const auto lines = answers_.panic_in ? log() : fail(Errc::not_found);
+    return lines ? answers_.panic_in(*lines) : std::string();
+  }
+  Result<Pieces> pieces() const override { return answers_.pieces ? answers_.pieces() : OsModel::pieces(); }
 
  private:
   std::string release_;
-  std::function<Result<Pieces>()> pieces_;
+  BareAnswers answers_;
   std::vector<Cpu> cpus_;
 };
 
@@ -58,9 +62,8 @@ class NoTypes final : public Types {
 
 }  // namespace
 
-std::unique_ptr<OsModel> make_bare_model(const arch::Arch& arch, const Dump& dump, std::string release,
-                                         std::function<Result<Pieces>()> pieces) {
-  return std::make_unique<BareModel>(arch, dump, std::move(release), std::move(pieces));
+std::unique_ptr<OsModel> make_bare_model(const arch::Arch& arch, const Dump& dump, std::string release, BareAnswers answers) {
+  return std::make_unique<BareModel>(arch, dump, std::move(release), std::move(answers));
 }
 std::unique_ptr<Symbols> no_symbols() { return std::make_unique<NoSymbols>(); }
 std::unique_ptr<Types> no_types() { return std::make_unique<NoTypes>(); }

@@ -7,9 +7,13 @@
 
 namespace kvm {
 
-// `pieces`: what the kernel tells of itself even so; may be empty.
-std::unique_ptr<OsModel> make_bare_model(const arch::Arch& arch, const Dump& dump, std::string release,
-                                         std::function<Result<Pieces>()> pieces = {});
+// What can be told even so; each may be empty.
+struct BareAnswers {
+  std::function<Result<Pieces>()> pieces = {};             // what the kernel tells of itself
+  std::function<Result<std::vector<LogLine>>()> log = {};  // the dump's own copy
+  std::string (*panic_in)(const std::vector<LogLine>& log) = nullptr;
+};
+std::unique_ptr<OsModel> make_bare_model(const arch::Arch& arch, const Dump& dump, std::string release, BareAnswers answers = {});
 
 // No symbols and no types: every question is answered with not_found.
 std::unique_ptr<Symbols> no_symbols();

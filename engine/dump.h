@@ -47,6 +47,7 @@ struct Dump {
   std::optional<std::uint64_t> slide;  // run-time minus link-time address of the kernel
   std::optional<SegmentHint> image;  // an address of the kernel's image, and where it lies; no size
   std::vector<std::uint8_t> message_buffer;  // the ring of the kernel's log, as it was; empty: not apart
+  std::vector<std::uint8_t> message_state;   // what lies behind the ring, up to the end of its last page
 };
 
 struct DumpOptions {

@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <mutex>
 
 #include "engine/bare.h"
 #include "engine/kernel_file.h"
-#include "engine/kernel_file.h"
 #include "engine/symbols/btf.h"
+#include "engine/symbols/ctf.h"
 #include "engine/symbols/debug_files.h"
 #include "engine/symbols/elf_file.h"
 #include "engine/symbols/elf_symtab.h"
@@ -27,6 +28,7 @@ struct Kernel::State {
   std::optional<KernelView> view;
   std::unique_ptr<OsModel> os;
   std::vector<Cpu> cpus;
+  std::map<unsigned, AddressSpace> cpu_spaces;  // of CPUs that have memory of their own
   std::string vmlinux, os_missing;
   std::string_view system, file_word;
   DebugFileQuery query;
@@ -42,6 +44,12 @@ struct Kernel::State {
   Result<std::vector<Module>> modules = fail(Errc::not_found);
   std::unique_ptr<SourceLines> lines;
   std::optional<ModuleFiles> module_files;
+
+  // Those of the whole kernel, after others that hide them.
+  std::vector<Mapping> mappings_after(std::vector<Mapping> first) const {
+    first.insert(first.end(), map.mappings.begin(), map.mappings.end());
+    return first;
+  }
 };
 
 namespace {
@@ -72,7 +80,7 @@ Result<const arch::Arch*> choose_arch(const OpenOptions& options, const Dump& du
   return fail(Errc::unsupported, options.dump + ": the dump's machine is not one Inquest knows, or not said in the file (--arch says it)" + why);
 }
 
-// Types, best first: BTF in the vmlinux, BTF in the dump's own memory, DWARF.
+// Types, best first: BTF in the vmlinux, BTF in the dump's own memory, DWARF, CTF.
 std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, const Providers& providers, const KernelView& raw,
                                   const OsKind& kind) {
   if (const ElfSection* btf = file.section(".BTF"))
@@ -81,6 +89,8 @@ std::unique_ptr<Types> find_types(const ElfFile& file, const std::string& path, 
     if (auto types = kind.own_types(raw)) return std::move(*types);
   if (providers.dwarf_types)
     if (auto types = providers.dwarf_types(path)) return std::move(*types);
+  if (const ElfSection* ctf = file.section(".SUNW_ctf"))
+    if (auto types = open_ctf(file.contents(*ctf), raw.arch.pointer_bytes)) return std::move(*types);
   return nullptr;
 }
 
@@ -104,11 +114,11 @@ Result<Knowledge> from_vmlinux(const ElfFile& file, const std::string& path, con
 
 Knowledge from_dump(const KernelView& empty, const KernelMap& map, const OsKind& kind, std::vector<std::string>& remarks, bool structures) {
   Knowledge known;
-  auto symbols = kind.own_symbols ? kind.own_symbols(empty, map, remarks) : fail(Errc::unsupported, "this system keeps no symbols in memory");
+  auto symbols = kind.own_symbols ? kind.own_symbols(empty, map, remarks) : fail(Errc::unsupported, std::string(kind.title) + " keeps no symbols in memory");
   if (symbols) known.symbols = std::move(*symbols);
   if (!structures) return known;
   const KernelView raw{empty.arch, empty.space, known.symbols ? *known.symbols : empty.symbols, empty.types};
-  auto types = kind.own_types ? kind.own_types(raw) : fail(Errc::unsupported, "this system keeps no types in memory");
+  auto types = kind.own_types ? kind.own_types(raw) : fail(Errc::unsupported, std::string(kind.title) + " keeps no types in memory");
   if (types) known.types = std::move(*types);
   if (!symbols) known.missing = to_string(symbols.error());
   else if (!types) known.missing = "the dump alone gives symbols, but no types: " + to_string(types.error());
@@ -134,12 +144,20 @@ Result<Kernel> Kernel::assemble(std::unique_ptr<State> state, const OpenOs& open
     else s.os_missing = "the kernel's structures are not known: " + to_string(os.error());
   }
   if (!s.os) {
-    std::function<Result<Pieces>()> pieces;
-    if (kind && kind->pieces) pieces = [&s, kind] { return kind->pieces(*s.view, s.map); };
-    s.os = make_bare_model(*s.arch, s.dump, s.map.release, std::move(pieces));
+    BareAnswers answers;
+    if (kind && kind->pieces) answers.pieces = [&s, kind] { return kind->pieces(*s.view, s.map); };
+    if (kind && kind->log_copy) answers.log = [&s, kind] { return kind->log_copy(s.dump, *s.arch); };
+    if (kind) answers.panic_in = kind->panic_in;
+    s.os = make_bare_model(*s.arch, s.dump, s.map.release, std::move(answers));
   }
-  if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + "; only CPUs are shown, not tasks");
+  if (auto more = s.os->mappings(); !more.empty()) {
+    s.map.mappings = s.mappings_after(std::move(more));
+    *s.space = AddressSpace(*s.dump.memory, s.map.mappings);
+  }
   s.cpus = s.os->cpus();
+  for (const Cpu& cpu : s.cpus)
+    if (auto own = s.os->own_memory(cpu)) s.cpu_spaces.emplace(cpu.number, AddressSpace(*s.dump.memory, s.mappings_after({std::move(*own)})));
+  if (!s.os_missing.empty()) s.remarks.push_back(s.os_missing + (s.cpus.empty() ? "; CPUs and tasks are not known" : "; only CPUs are shown, not tasks"));
   s.query.release = s.os->release();
   if (s.debug_files) s.files.emplace(s.query);
   return Kernel(std::move(state));
@@ -321,6 +339,10 @@ const std::string& Kernel::path() const { return state_->path; }
 const Dump& Kernel::dump() const { return state_->dump; }
 const arch::Arch& Kernel::arch() const { return *state_->arch; }
 const AddressSpace& Kernel::space() const { return *state_->space; }
+const AddressSpace& Kernel::space_on(std::optional<unsigned> cpu) const {
+  const auto found = cpu ? state_->cpu_spaces.find(*cpu) : state_->cpu_spaces.end();
+  return found == state_->cpu_spaces.end() ? space() : found->second;
+}
 const KernelMap& Kernel::map() const { return state_->map; }
 const Symbols& Kernel::symbols() const { return *state_->symbols; }
 const Types& Kernel::types() const { return *state_->types; }

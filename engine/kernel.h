@@ -65,6 +65,8 @@ class Kernel {
   const Dump& dump() const;
   const arch::Arch& arch() const;
   const AddressSpace& space() const;
+  // The same as a CPU sees it: some machines' CPUs have memory of their own.
+  const AddressSpace& space_on(std::optional<unsigned> cpu) const;
   const KernelMap& map() const;
   const Symbols& symbols() const;      // of the kernel image: the vmlinux's, else the kernel's own; empty when there are none
   const Types& types() const;

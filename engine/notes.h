@@ -19,6 +19,11 @@ std::vector<Note> parse_notes(Bytes area, std::endian order);
 std::vector<Note> read_notes(const File& file, std::uint64_t offset, std::uint64_t size, std::endian order,
                              std::vector<std::string>& remarks);
 
+// What `inquest export` adds to a core, by this owner's name: a text of KEY=VALUE lines (SYSTEM, RELEASE, SLIDE), and where the kernel's
+// log lay apart, its ring and what was behind it.  Types that no other owner's notes have: debuggers go by them alone.
+inline constexpr std::string_view origin_owner = "INQUEST";
+inline constexpr std::uint32_t origin_text = 0, origin_message_buffer = 0x494e0001, origin_message_state = 0x494e0002;
+
 // The text of the VMCOREINFO note; empty when there is none.
 std::string vmcoreinfo_text(const std::vector<Note>& notes);
 

@@ -85,6 +85,10 @@ class OsModel {
   virtual Result<std::vector<Task>> tasks(std::vector<std::string>& remarks) const = 0;
   virtual Result<std::vector<Module>> modules(std::vector<std::string>& remarks) const = 0;
   virtual std::vector<Cpu> cpus() const = 0;
+  // Kernel memory that no page table shows, told by structures.
+  virtual std::vector<Mapping> mappings() const { return {}; }
+  // Addresses that lead this CPU to memory of its own; none on most machines.
+  virtual std::optional<Mapping> own_memory(const Cpu&) const { return std::nullopt; }
   virtual Result<RegisterFile> registers(const Task& task) const = 0;
   // The task's own address space, user memory included.
   virtual Result<AddressSpace> user_space(const Task&) const { return fail(Errc::unsupported, "user memory is not known here"); }
@@ -111,7 +115,8 @@ struct OsInput {
 // How the kernel's addresses are found.
 struct KernelMap {
   std::vector<Mapping> mappings;
-  VirtAddr image;                  // where the kernel image begins at run time; 0: not known
+  VirtAddr image;                  // where the kernel image begins at run time, or an address near its beginning; 0: not known
+  std::optional<VirtAddr> first;   // where exactly, as far as the kernel tells: a kernel that names functions only does not name this
   std::uint64_t slide = 0;         // run-time minus link-time address of the image
   std::uint64_t phys_base = 0;
   std::string mode;                // "4-level"
@@ -136,6 +141,9 @@ struct OsKind {
   Result<std::unique_ptr<Types>> (*own_types)(const KernelView& kernel) = nullptr;
   // All that the kernel tells of itself, where there is no model for lack of types.  Null: nothing.
   Result<Pieces> (*pieces)(const KernelView&, const KernelMap&) = nullptr;
+  // The dump's own copy of the log, and who panicked by it, where there is no model.  Null: nothing.
+  Result<std::vector<LogLine>> (*log_copy)(const Dump&, const arch::Arch&) = nullptr;
+  std::string (*panic_in)(const std::vector<LogLine>& log) = nullptr;
   // `cpu_states` are the notes' registers in file order.
   Result<std::unique_ptr<OsModel>> (*open)(const KernelView&, const Dump&, const KernelMap&) = nullptr;
 };

@@ -93,6 +93,7 @@ struct Pieces {
   bool unwind_whole = true;            // nothing of the unwind tables is missing
   std::vector<PieceVariable> variables;  // whose type is known but not said by the BTF; it may not have that type at all
   std::vector<std::string> remarks;    // what is missing and what that costs, one line each
+  std::vector<std::string> nature;     // the same of what no dump of this kernel has
   std::vector<std::unique_ptr<Symbols>> names;  // keeps the symbols' names
 };
 

@@ -37,9 +37,21 @@ Result<Extent> walk_by(const PhysicalMemory& memory, const Method& how, VirtAddr
 }
 
 AddressSpace::AddressSpace(const PhysicalMemory& memory, std::vector<Mapping> mappings)
-    : memory_(&memory), mappings_(std::move(mappings)) {}
+    : memory_(&memory), mappings_(std::move(mappings)) {
+  const auto unordered = [](const Mapping& a, const Mapping& b) { return b.first <= a.last; };
+  const auto linear = [](const Mapping& m) { return std::holds_alternative<Linear>(m.how) && m.first <= m.last; };
+  row_ = std::ranges::all_of(mappings_, linear) && std::ranges::adjacent_find(mappings_, unordered) == mappings_.end();
+}
+
+Result<Extent> AddressSpace::extent_in_row(VirtAddr address) const {
+  const auto next = std::ranges::upper_bound(mappings_, address, {}, &Mapping::first);
+  const Mapping* before = next == mappings_.begin() ? nullptr : &*std::prev(next);
+  if (before && address <= before->last) return answer(*memory_, *before, address);
+  return Extent{before ? before->last + 1 : VirtAddr{0}, next == mappings_.end() ? VirtAddr{~std::uint64_t{0}} : next->first - 1, std::nullopt, {}};
+}
 
 Result<Extent> AddressSpace::extent_at(VirtAddr address) const {
+  if (row_) return extent_in_row(address);
   std::optional<Error> missing;
   VirtAddr hole_first{0}, hole_last{~std::uint64_t{0}};
   for (const Mapping& mapping : mappings_) {

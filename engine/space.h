@@ -43,8 +43,11 @@ class AddressSpace {
   const std::vector<Mapping>& mappings() const { return mappings_; }
 
  private:
+  Result<Extent> extent_in_row(VirtAddr address) const;
+
   const PhysicalMemory* memory_;
   std::vector<Mapping> mappings_;
+  bool row_ = false;  // ascending, without overlaps, and each linear: a core's segments, of which there may be thousands
 };
 
 }  // namespace kvm

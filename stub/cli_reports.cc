@@ -27,7 +27,7 @@ std::string lines_of(const boost::json::value& value) {
 int run(const rsp::Report& report, const Request& request) {
   auto kernel = open(request.opening);
   if (!kernel) return complain(kernel.error());
-  const bool needs_os = report.name == "ps" || report.name == "modules" || report.name == "log";
+  const bool needs_os = report.name == "ps" || report.name == "modules";
   if (needs_os && !kernel->os_missing().empty()) return complain(kernel->os_missing());
   Result<std::string> text = request.json ? report.json(*kernel, request.words).map(lines_of) : report.text(*kernel, request.words);
   if (!text) return complain(text.error());

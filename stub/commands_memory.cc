@@ -18,7 +18,7 @@ Result<Bytes> read(State& s, Args args, std::size_t limit) {
   s.buffer.resize(s.shared.settings.packet_size);
   const std::size_t size = std::min<std::uint64_t>(range->second, std::min(limit, s.buffer.size()));
   const MutableBytes out(s.buffer.data(), size);
-  const MutableBytes got = out.first(TRY(s.kernel().read(VirtAddr{range->first}, out)));
+  const MutableBytes got = out.first(TRY(s.space().read(VirtAddr{range->first}, out)));
   remove_signatures(s.kernel(), VirtAddr{range->first}, got);
   return Bytes(got);
 }
@@ -26,8 +26,8 @@ Result<Bytes> read(State& s, Args args, std::size_t limit) {
 // A search that can stop and go on.  `at` to `last` is what is left to look through.
 class Search {
  public:
-  Search(const Kernel& kernel, VirtAddr first, VirtAddr last, std::string pattern)
-      : kernel_(&kernel), at_(first), last_(last), pattern_(std::move(pattern)), text_(chunk + pattern_.size(), '\0') {}
+  Search(const AddressSpace& space, std::uint64_t page_bytes, VirtAddr first, VirtAddr last, std::string pattern)
+      : space_(&space), page_bytes_(page_bytes), at_(first), last_(last), pattern_(std::move(pattern)), text_(chunk + pattern_.size(), '\0') {}
 
   // Looks through one slice; none: call again.
   std::optional<Reply> operator()() {
@@ -49,7 +49,7 @@ class Search {
 
   std::optional<Reply> step() {
     const std::uint64_t room = std::min<std::uint64_t>(last_ - at_, chunk - 1) + 1;
-    auto got = kernel_->read(at_, {reinterpret_cast<std::uint8_t*>(text_.data()) + kept_, room});
+    auto got = space_->read(at_, {reinterpret_cast<std::uint8_t*>(text_.data()) + kept_, room});
     cost_ = got.value_or(0);
     if (!cost_) {
       kept_ = 0;
@@ -75,12 +75,13 @@ class Search {
 
   // Last address that needs no look: the end of a hole, or of a page that the dump does not have.
   VirtAddr end_of_gap() const {
-    const auto extent = kernel_->space().extent_at(at_);
+    const auto extent = space_->extent_at(at_);
     if (extent && !extent->phys) return extent->last;
-    return {at_.raw | (kernel_->arch().page_size - 1)};
+    return {at_.raw | (page_bytes_ - 1)};
   }
 
-  const Kernel* kernel_;
+  const AddressSpace* space_;
+  std::uint64_t page_bytes_;
   VirtAddr at_, last_;
   std::string pattern_;
   std::string text_;       // kept_ bytes from before at_, then the chunk
@@ -95,10 +96,10 @@ struct Region {
 
 constexpr unsigned merge_limit = 4096;  // neighbours joined for one answer; a client asks again for the next
 
-Region region_at(const Kernel& kernel, VirtAddr address) {
-  const auto extent = kernel.space().extent_at(address);
+Region region_at(const AddressSpace& space, std::uint64_t page_bytes, VirtAddr address) {
+  const auto extent = space.extent_at(address);
   if (extent) return {extent->first, extent->last, extent->phys ? std::optional(extent->access) : std::nullopt};
-  const std::uint64_t page = kernel.arch().page_size - 1;  // its table is missing
+  const std::uint64_t page = page_bytes - 1;  // its table is missing
   return {{address.raw & ~page}, {address.raw | page}, std::nullopt};
 }
 
@@ -131,7 +132,7 @@ Reply search(State& s, Args args) {
   if (!address || !length || pattern.empty()) return fail(Errc::bad_request);
   if (*length < pattern.size()) return "0";
   const std::uint64_t room = ~*address;  // the last byte searched must not pass the end of memory
-  s.work = Search(s.kernel(), VirtAddr{*address}, VirtAddr{*address + std::min(*length - 1, room)}, std::string(pattern));
+  s.work = Search(s.space(), s.kernel().arch().page_size, VirtAddr{*address}, VirtAddr{*address + std::min(*length - 1, room)}, std::string(pattern));
   s.silent = true;
   return "";
 }
@@ -141,9 +142,10 @@ Reply memory_region(State& s, Args args) {
   if (args.empty()) return "OK";  // lldb asks whether we know the packet
   const auto address = parse_hex(args);
   if (!address) return fail(Errc::bad_request);
-  Region region = region_at(s.kernel(), VirtAddr{*address});
+  const std::uint64_t page_bytes = s.kernel().arch().page_size;
+  Region region = region_at(s.space(), page_bytes, VirtAddr{*address});
   for (unsigned i = 0; i < merge_limit && region.last.raw != ~std::uint64_t{0}; ++i) {
-    const Region next = region_at(s.kernel(), region.last + 1);
+    const Region next = region_at(s.space(), page_bytes, region.last + 1);
     if (next.access != region.access) break;
     region.last = next.last;
   }

@@ -91,8 +91,8 @@ Reply offsets(State& s, Args) {
   const std::uint64_t slide = s.kernel().map().slide;
   std::optional<std::uint64_t> segment;
   if (const auto linked = s.shared.image_segment()) segment = *linked + slide;
-  for (std::string_view name : {"_text", "_stext"})  // the latter where a kernel names its functions only
-    if (const auto text = segment ? std::nullopt : s.kernel().symbols().find(name)) segment = text->address.raw;
+  if (const auto first = segment ? std::nullopt : s.kernel().map().first) segment = first->raw;
+  if (const auto text = segment ? std::nullopt : s.kernel().symbols().find("_text")) segment = text->address.raw;
   return segment && s.dialect().segment_offset ? fmt::format("TextSeg={:x}", *segment) : fmt::format("Text={0:x};Data={0:x};Bss={0:x}", slide);
 }
 

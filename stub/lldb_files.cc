@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 
+#include "engine/integers.h"
 #include "engine/symbols/cold_ranges.h"
 #include "stub/image_file.h"
 
@@ -114,11 +116,46 @@ bool is_copy(const fs::path& path, const ElfFile& elf) {
   return fs::file_size(path, error) == elf.file().size() && !error;
 }
 
+// lldb 19 does a linker's work on a module's debug information for these machines only, and says an error for each relocation of others
+// (ObjectFileELF::ApplyRelocations()): without it there is nothing but wrong names.
+bool lacks_linker(const ElfFile& elf) {
+  constexpr std::uint16_t relocated[] = {3, 40, 62, 183, 258};  // i386, arm, x86-64, aarch64, loongarch
+  return elf.type() == elf::et_rel && !std::ranges::count(relocated, elf.machine());
+}
+
+// Debug information, and its relocations: neither name nor type is left.
+std::vector<Blank> useless_sections(const ElfFile& elf) {
+  std::vector<Blank> blanks;
+  for (const ElfSection& section : elf.sections())
+    if (section.name.find(".debug_") != section.name.npos) blanks.push_back({section.header, 8});
+  return blanks;
+}
+
+// What only a linker needs: sections' symbols, which have no name and hide the first function, and on RISC-V the assembler's labels and
+// marks, which lldb 19 takes for functions.
+std::vector<Blank> useless_symbols(const ElfFile& elf) {
+  constexpr std::uint16_t riscv = 243;
+  std::vector<Blank> blanks;
+  const ElfSection* table = elf.section(".symtab");
+  if (!table || table->link >= elf.sections().size()) return blanks;
+  const Bytes entries = elf.contents(*table), names = elf.contents(elf.sections()[table->link]);
+  const std::size_t entry_bytes = elf.is_64() ? 24 : 16, info_at = elf.is_64() ? 4 : 12;
+  for (std::size_t at = 0; at + entry_bytes <= entries.size(); at += entry_bytes) {
+    const std::uint64_t name = load_unsigned(entries.subspan(at, 4), elf.order());
+    const std::string_view start = name + 2 <= names.size() ? std::string_view(reinterpret_cast<const char*>(names.data()) + name, 2) : "";
+    const bool section = (entries[at + info_at] & 15) == 3;
+    const bool mark = elf.machine() == riscv && (start == ".L" || start == "$x" || start == "$d");
+    if (mark || (section && lacks_linker(elf))) blanks.push_back({table->offset + at, entry_bytes});
+  }
+  return blanks;
+}
+
 // What lldb must not see: cold ranges, and EI_OSABI.  For files of FreeBSD lldb 19 looks for a kernel in the process's memory, and crashes
 // where the page with its ELF header is not in the dump (DynamicLoaderFreeBSDKernel::CheckForKernelImageAtAddress()).
 std::vector<Blank> blanks_of(const ElfFile& elf) {
   constexpr std::uint64_t os_abi_at = 7;
-  std::vector<Blank> blanks = cold_ranges(elf);
+  std::vector<Blank> blanks = lacks_linker(elf) ? useless_sections(elf) : cold_ranges(elf);
+  std::ranges::copy(useless_symbols(elf), std::back_inserter(blanks));
   if (const Bytes abi = elf.file().view(os_abi_at, 1); !abi.empty() && abi[0] != 0) blanks.push_back({os_abi_at, 1});
   return blanks;
 }

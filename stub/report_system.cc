@@ -19,6 +19,13 @@ Result<const std::vector<T>*> listed(const Kernel& kernel, const Result<std::vec
   return &*list;
 }
 
+// Some dumps have a copy of their own, for which no model is needed.
+Result<std::vector<LogLine>> known_log(const Kernel& kernel) {
+  auto log = kernel.os().log();
+  if (!log && !kernel.os_missing().empty()) return fail(Errc::not_found, kernel.os_missing());
+  return log;
+}
+
 template <class T>
 std::string number_or_none(std::optional<T> number) {
   return number ? std::to_string(*number) : "";
@@ -112,7 +119,7 @@ Result<std::string> info_text(const Kernel& kernel, Words) {
   line("slide", address_text(kernel.map().slide));
   line("phys base", address_text(kernel.map().phys_base));
   line("found by", kernel.map().source);
-  line("cpus", fmt::format("{} ({} online)", kernel.cpus().size(), online_cpus(kernel)));
+  line("cpus", kernel.cpus().empty() ? "" : fmt::format("{} ({} online)", kernel.cpus().size(), online_cpus(kernel)));
   line("tasks", count_line(listed(kernel, kernel.tasks())));
   line("modules", count_line(listed(kernel, kernel.modules())));
   line("panic", kernel.os().panic_message());
@@ -159,8 +166,7 @@ Result<json::value> modules_json(const Kernel& kernel, Words) {
 }
 
 Result<std::string> log_text(const Kernel& kernel, Words) {
-  if (!kernel.os_missing().empty()) return fail(Errc::not_found, kernel.os_missing());
-  const auto log = TRY(kernel.os().log());
+  const auto log = TRY(known_log(kernel));
   constexpr std::uint64_t second = 1'000'000'000;
   std::string text;
   for (const LogLine& line : log) {
@@ -176,8 +182,7 @@ Result<std::string> log_text(const Kernel& kernel, Words) {
 }
 
 Result<json::value> log_json(const Kernel& kernel, Words) {
-  if (!kernel.os_missing().empty()) return fail(Errc::not_found, kernel.os_missing());
-  const auto log = TRY(kernel.os().log());
+  const auto log = TRY(known_log(kernel));
   json::array rows;
   for (const LogLine& line : log)
     rows.push_back(json::object{{"nanoseconds", line.nanoseconds ? json::value(*line.nanoseconds) : json::value()}, {"level", line.level}, {"text", utf8(line.text)}});

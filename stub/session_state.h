@@ -100,6 +100,8 @@ struct Session::State {
   const Kernel& kernel() const { return shared.kernel; }
   const ThreadTable& threads() const { return shared.threads; }
   const Thread& thread() const { return shared.threads[selected]; }
+  // Memory as the selected thread's CPU sees it.
+  const AddressSpace& space() const { return kernel().space_on(thread().task ? thread().task->cpu : std::nullopt); }
   const Dialect& dialect() const { return dialects[static_cast<std::size_t>(client)]; }
   // Registers of one thread; the last asked for is kept.
   const RegisterFile& registers(std::size_t index);

@@ -19,7 +19,7 @@ function library(name) {
   if (name ~ /^boost\/asio/) return FILENAME == "stub/server.cc" ? "" : "Asio only in stub/server.cc"
   if (name ~ /^boost\/json/) return layer == "stub" ? "" : "Boost.JSON only in stub/"
   if (name ~ /^CLI\//) return FILENAME ~ /^stub\/(cli.*\.(h|cc)|main\.cc)$/ ? "" : "CLI11 only in stub/cli* and stub/main.cc"
-  if (name ~ /^(libdeflate|zstd|zlib|lzo\/.*|snappy.*)\.?h?$/) return layer == "dump" ? "" : "codecs only in engine/dump/"
+  if (name ~ /^(libdeflate|zstd|zlib|lzo\/.*|snappy.*)\.?h?$/) return layer == "dump" || FILENAME == "engine/symbols/ctf_entries.cc" ? "" : "codecs only in engine/dump/ and engine/symbols/ctf_entries.cc"
   if (name ~ /^(fmt|tl)\//) return layer == "arch" ? "arch includes only std and arch/" : ""
   if (name ~ /^lldb\//) return FILENAME ~ /^plugin-lldb\// ? "" : "LLDB only in plugin-lldb/"
   if (FILENAME == "engine/compat/kvm.h") return name ~ /^(stddef|stdint|nlist|sys\/.*)\.h$/ ? "" : "kvm.h is C and includes the C library"

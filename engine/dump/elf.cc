@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "engine/dump.h"
@@ -151,6 +152,32 @@ void make_virtual_physical(std::vector<ProgramHeader>& table, Dump& dump) {
   dump.remarks.push_back("memory is stored by virtual address: physical addresses are not known, and shown equal to virtual ones");
 }
 
+// A core that `inquest export` wrote: its segments are all that the kernel maps.
+void take_origin(const std::vector<ProgramHeader>& table, Dump& dump) {
+  const auto is_origin = [](const Note& note, std::uint32_t type) { return note.owner == origin_owner && note.type == type; };
+  const auto text = std::ranges::find_if(dump.notes, [&](const Note& note) { return is_origin(note, origin_text); });
+  if (text == dump.notes.end()) return;
+  const std::string said = "\n" + text_of(text->desc);
+  const auto value = [&](std::string_view key) {
+    const std::size_t at = said.find("\n" + std::string(key) + "=");
+    return at == said.npos ? std::string() : said.substr(at + key.size() + 2, said.find('\n', at + 1) - (at + key.size() + 2));
+  };
+  dump.system = value("SYSTEM");
+  dump.release = value("RELEASE");
+  if (const std::string slide = value("SLIDE"); !slide.empty()) dump.slide = std::strtoull(slide.c_str(), nullptr, 16);
+  for (Note& note : dump.notes) {
+    if (is_origin(note, origin_message_buffer)) dump.message_buffer = std::move(note.desc);
+    if (is_origin(note, origin_message_state)) dump.message_state = std::move(note.desc);
+  }
+  std::erase_if(dump.notes, [](const Note& note) { return note.owner == origin_owner; });
+  for (const ProgramHeader& p : table) {
+    if (p.type != pt_load || p.paddr == no_address || p.stored_size == 0 || p.vaddr > ~(p.stored_size - 1)) continue;
+    const VirtAddr first{p.vaddr};
+    if (!dump.kernel_map.empty() && first <= dump.kernel_map.back().last) continue;  // it writes them in order
+    dump.kernel_map.push_back({first, first + (p.stored_size - 1), Linear{{p.paddr}}, "dump segment"});
+  }
+}
+
 bool probe(const File& file) {
   std::uint8_t head[sizeof magic];
   return file.read(0, head) == sizeof head && std::memcmp(head, magic, sizeof magic) == 0;
@@ -178,6 +205,7 @@ Result<Dump> open(File file, const DumpOptions& options) {
     return fail(Errc::bad_data, fmt::format("{}: no PT_LOAD segment with a physical address among {} program headers",
                                             file.path(), table.size()));
   dump.vmcoreinfo = vmcoreinfo_text(dump.notes);
+  take_origin(table, dump);
   dump.arch = options.arch ? options.arch : arch_of(h);
   if (!dump.arch) dump.remarks.push_back(fmt::format("processor: e_machine {} is not one that Inquest knows", h.machine));
   if (cut)

@@ -198,6 +198,8 @@ Result<Dump> open(File file, const DumpOptions& options) {
   if (!dump.arch) dump.remarks.push_back(fmt::format("processor: '{}' is not one that Inquest knows", h.machine->name));
   MinidumpLayout layout = layout_of(file, h, dump.remarks);
   if (auto text = file.bytes(h.page_bytes, h.message_size); text && h.message_size <= largest_message_buffer) dump.message_buffer = std::move(*text);
+  if (const std::uint64_t used = h.message_size % h.page_bytes; used && !dump.message_buffer.empty())
+    dump.message_state = file.bytes(h.page_bytes + h.message_size, h.page_bytes - used).value_or(std::vector<std::uint8_t>{});
   if (h.machine->kernel_start.bytes) dump.slide = h[h.machine->kernel_start] - h.machine->link_start;
 
   const std::uint64_t pages_at = layout.pages_at, file_size = file.size();

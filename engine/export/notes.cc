@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "engine/image/buffer.h"
+#include "engine/notes.h"
 
 namespace kvm {
 namespace {
@@ -43,6 +44,18 @@ std::vector<std::uint8_t> prstatus(const arch::Arch& arch, const arch::CpuNote& 
   return desc;
 }
 
+// What nobody could tell from the core's memory: systems without a VMCOREINFO are found by what their dump's file says.
+void add_origin(const Kernel& kernel, image::Buffer& out) {
+  const std::string release = kernel.os().release();
+  std::string text = fmt::format("SYSTEM={}\nSLIDE={:#x}\n", kernel.system(), kernel.map().slide);
+  if (!release.empty()) text += "RELEASE=" + release + "\n";
+  add_note(out, origin_owner, origin_text, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  const Dump& dump = kernel.dump();
+  if (std::ranges::all_of(dump.message_buffer, [](std::uint8_t byte) { return byte == 0; })) return;
+  add_note(out, origin_owner, origin_message_buffer, dump.message_buffer);
+  if (!dump.message_state.empty()) add_note(out, origin_owner, origin_message_state, dump.message_state);
+}
+
 }  // namespace
 
 std::vector<std::uint8_t> core_notes(const Kernel& kernel, std::vector<std::string>& remarks) {
@@ -61,6 +74,7 @@ std::vector<std::uint8_t> core_notes(const Kernel& kernel, std::vector<std::stri
   if (written) add_note(out, "LINUX", 0, {});
   if (const std::string& text = kernel.map().vmcoreinfo; !text.empty())
     add_note(out, "VMCOREINFO", 0, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  add_origin(kernel, out);
   return std::move(out).take();
 }
 

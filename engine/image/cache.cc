@@ -40,7 +40,7 @@ std::string hex(std::uint64_t value) {
 }
 
 constexpr std::size_t kernel_digits = 24;
-constexpr std::uint64_t revision = 3;  // of what images hold: one more with every change to it, so that older files are not found
+constexpr std::uint64_t revision = 5;  // of what images hold: one more with every change to it, so that older files are not found
 
 // Empty when the image of this kernel cannot be told from another's.
 std::string key_of(const Kernel& kernel, const std::string& producer, bool unwind_only) {
@@ -124,6 +124,7 @@ Result<KernelImage> find_or_make(const Kernel& kernel, const std::string& produc
   remarks.insert(remarks.end(), image.remarks.begin(), image.remarks.end());
   // What is missing in this dump may be in another of the same crash.
   const bool whole = unwind_only ? pieces.unwind_whole : remarks.empty();
+  remarks.insert(remarks.begin(), pieces.nature.begin(), pieces.nature.end());
   std::string kept = !key.empty() && whole ? keep(cache, name, image.file) : "";
   return KernelImage{File::from_bytes(std::move(image.file), "image of " + kernel.path()), std::move(kept), std::move(remarks)};
 }

@@ -80,6 +80,7 @@ class FrameTable {
 
   Cie cie_for(UnwindRow::Kind kind, bool signal_frame);
   void rules(UnwindRow::Kind kind);
+  void callers_sp();
   void sp_where_switched(const StackSwitch& rule, std::int64_t offset);
   void rule(std::uint8_t code, unsigned reg);
   std::size_t open_fde(const Cie& cie, VirtAddr first, VirtAddr end);
@@ -99,6 +100,7 @@ class FrameTable {
   const Pieces& pieces_;
   Writer out_;
   std::uint8_t word_;
+  std::uint8_t above_sp_;  // the cfa, from the caller's stack pointer
   unsigned pc_ = 0, sp_ = 0, fp_ = 0, ra_ = 0;
   std::vector<SavedAt> saved_by_call_, saved_by_none_;
   std::vector<Cie> cies_;
@@ -110,7 +112,7 @@ unsigned number_of(const arch::Arch& arch, arch::Role role) {
 }
 
 FrameTable::FrameTable(const arch::Arch& arch, const Pieces& pieces, std::vector<std::uint8_t>& out)
-    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes),
+    : arch_(arch), pieces_(pieces), out_(out, arch.endian), word_(arch.pointer_bytes), above_sp_(arch.frame_code ? arch.frame_code->cfa_above_sp : 0),
       pc_(pieces.pc_column.value_or(static_cast<std::uint8_t>(number_of(arch, arch::Role::pc)))), sp_(number_of(arch, arch::Role::sp)),
       fp_(number_of(arch, arch::Role::fp)), ra_(number_of(arch, arch::Role::ra)), saved_by_call_{{static_cast<std::uint8_t>(pc_), -word_}} {}
 
@@ -156,12 +158,18 @@ void FrameTable::rules(UnwindRow::Kind kind) {
     if ((general || elsewhere) && !saves(saved, reg.dwarf)) rule(cfa_undefined, static_cast<unsigned>(reg.dwarf));
   }
   rule(cfa_same_value, fp_);
+  if (kind == UnwindRow::Kind::call && above_sp_) callers_sp();
   for (const SavedAt& place : saved) {
     if (kind == UnwindRow::Kind::call) set_ra(initial(kind));
     else if (place.reg == pc_ && pieces_.user_sign.bits) pc_unless_users(place.offset);
     else if (kind == UnwindRow::Kind::interrupt && pieces_.stack_switch && place.reg == sp_) sp_where_switched(*pieces_.stack_switch, place.offset);
     else saved_at(place.reg, place.offset);
   }
+}
+
+void FrameTable::callers_sp() {
+  rule(cfa_val_offset, sp_);
+  out_.uleb(above_sp_ / word_);
 }
 
 // The expression begins with the cfa on its stack.
@@ -221,7 +229,7 @@ UnwindRow FrameTable::initial(UnwindRow::Kind kind) const {
   row.kind = kind;
   row.cfa_register = static_cast<std::uint8_t>(sp_);
   if (arch_.frame_code) row.ra = UnwindRow::Ra::in_register;
-  row.cfa_offset = static_cast<std::int16_t>(kind == UnwindRow::Kind::call && !arch_.frame_code ? word_ : 0);
+  if (kind == UnwindRow::Kind::call) row.cfa_offset = static_cast<std::int16_t>(arch_.frame_code ? above_sp_ : word_);
   return row;
 }
 
@@ -327,10 +335,7 @@ void FrameTable::row(const UnwindRow& row, UnwindRow& known, bool& lost) {
   }
   if (row.kind != known.kind) {
     rules(row.kind);
-    if (row.kind == UnwindRow::Kind::call) {  // after one in which the stack pointer was saved
-      rule(cfa_val_offset, sp_);
-      out_.uleb(0);
-    }
+    if (row.kind == UnwindRow::Kind::call) callers_sp();  // after one in which the stack pointer was saved
     known = initial(row.kind);
     lost = false;
   } else if (lost && row.kind != UnwindRow::Kind::call) {

@@ -11,7 +11,7 @@ namespace {
 class FreebsdModel final : public OsModel {
  public:
   FreebsdModel(const KernelView& view, const Dump& dump, const KernelMap& map)
-      : view_(view), message_buffer_(dump.message_buffer), machine_(view, cpu_states(dump.notes, view.arch)), statistics_(view) {
+      : view_(view), dump_(dump), machine_(view, cpu_states(dump.notes, view.arch)), statistics_(view) {
     release_ = text_of("osrelease", 32);
     if (release_.empty()) release_ = os_freebsd::release_in(text_of("version", 256));
     if (release_.empty()) release_ = map.release;
@@ -28,7 +28,7 @@ class FreebsdModel final : public OsModel {
   }
   std::vector<Cpu> cpus() const override { return machine_.cpus(); }
   Result<RegisterFile> registers(const Task& task) const override { return machine_.registers(task); }
-  Result<std::vector<LogLine>> log() const override { return os_freebsd::read_log(view_, message_buffer_); }
+  Result<std::vector<LogLine>> log() const override { return os_freebsd::read_log(view_, dump_); }
   std::string panic_message() const override;
   const Statistics* statistics() const override { return &statistics_; }
   Result<Pieces> pieces() const override { return os_freebsd::trap_pieces(view_); }
@@ -39,7 +39,7 @@ class FreebsdModel final : public OsModel {
     return at ? view_.text_at(*at, limit).value_or("") : "";
   }
   const KernelView& view_;
-  const std::vector<std::uint8_t>& message_buffer_;
+  const Dump& dump_;
   std::string release_;
   os_freebsd::Machine machine_;
   os_freebsd::FreebsdStatistics statistics_;
@@ -51,11 +51,7 @@ std::string FreebsdModel::panic_message() const {
     if (const auto at = view_.pointer_at(*pointer); at && at->raw)
       if (auto text = view_.text_at(*at, 512)) return text->substr(0, text->find('\n'));
   const auto lines = log();
-  if (!lines) return {};
-  constexpr std::string_view mark = "panic: ";
-  for (auto line = lines->rbegin(); line != lines->rend(); ++line)
-    if (line->text.starts_with(mark)) return line->text.substr(mark.size());
-  return {};
+  return lines ? os_freebsd::panic_in(*lines) : std::string();
 }
 
 // What the log's copy in a minidump says, when there is no kernel file: the boot messages begin with the version.  The log may go back
@@ -119,6 +115,12 @@ const OsKind freebsd_os{
     .needs_types = false,
     .probe = os_freebsd::is_freebsd,
     .map = map_kernel,
+    .log_copy = [](const Dump& dump, const arch::Arch& arch) -> Result<std::vector<LogLine>> {
+      auto lines = os_freebsd::log_of_copy(dump, arch);
+      if (lines.empty()) return fail(Errc::not_found, "the dump keeps no copy of the message buffer, and the kernel's file is not known");
+      return lines;
+    },
+    .panic_in = os_freebsd::panic_in,
     .open = [](const KernelView& view, const Dump& dump, const KernelMap& map) -> Result<std::unique_ptr<OsModel>> {
       TRY(view.address_of("allproc"));
       TRY(check_version(view));

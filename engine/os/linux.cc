@@ -31,6 +31,8 @@ class LinuxModel final : public OsModel {
     for (const auto& cpu : cpus_) cpus.push_back({cpu.number, cpu.online, cpu.registers});
     return cpus;
   }
+  std::vector<Mapping> mappings() const override { return os_linux::vmemmap_blocks(view_); }
+  std::optional<Mapping> own_memory(const Cpu& cpu) const override;
   Result<RegisterFile> registers(const Task& task) const override;
   Result<AddressSpace> user_space(const Task& task) const override;
   Result<std::vector<LogLine>> log() const override { return os_linux::read_log(view_); }
@@ -66,6 +68,20 @@ Result<std::unique_ptr<Types>> LinuxModel::module_types(const Module& module) co
   const auto own = all.find(module.handle.raw);
   if (own == all.end()) return fail(Errc::not_found, module.name + ": the kernel keeps no BTF of it");
   return open_split_btf(std::move(own->second), TRY(os_linux::read_kernel_btf(view_, view_.symbols)), view_.arch.pointer_bytes);
+}
+
+// Dumps hold absolute memory; each CPU's first 8 KiB are elsewhere in it (z/Architecture Principles of Operation, chapter 3,
+// "Prefixing").  The other half of the swap, by which the CPU has absolute 0 in that place, is left out: by the addresses there
+// people mean what is there.
+std::optional<Mapping> LinuxModel::own_memory(const Cpu& cpu) const {
+  const arch::LinuxLayout& layout = *view_.arch.linux_layout;
+  if (!layout.first_shared) return std::nullopt;
+  std::uint64_t at = cpu.registers ? cpu.registers->get(layout.own_register).value_or(0) : 0;
+  if (const auto pointers = view_.address_of(layout.own_symbol); !at && pointers)
+    if (const auto own = view_.pointer_at(*pointers + std::uint64_t{cpu.number} * view_.arch.pointer_bytes); own && own->raw)
+      at = view_.space.translate(*own).value_or(PhysAddr{}).raw;
+  if (!at) return std::nullopt;
+  return Mapping{{0}, {layout.first_shared - 1}, Linear{{at}}, "prefix area of CPU " + std::to_string(cpu.number)};
 }
 
 // A process's root table, found through the direct map; the modes and the upper half's root are the kernel's.
@@ -116,7 +132,7 @@ const OsKind linux_os{
     .probe = [](const OsInput& input) { return input.arch.linux_layout != nullptr; },
     .map = os_linux::map_kernel,
     .own_symbols = [](const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) -> Result<std::unique_ptr<Symbols>> {
-      return TRY(os_linux::read_kernel_symbols(view, map, remarks));
+      return TRY(os_linux::read_kernel_symbols(view, map, remarks, remarks));
     },
     .own_types = [](const KernelView& view) -> Result<std::unique_ptr<Types>> {
       return open_btf(TRY(os_linux::read_kernel_btf(view, view.symbols)), view.arch.pointer_bytes);

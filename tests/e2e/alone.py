@@ -13,7 +13,7 @@ from lib import FOREIGN, Env, differ, lacks, text
 RAW = ["--format", "raw", "--arch", "x86_64", "--no-vmlinux"]
 PAGE = 4096
 # Of other processors, those whose kernels carry BTF.
-FOREIGN_BTF = {kernel: names for kernel, names in FOREIGN.items() if kernel.startswith("arm64")}
+FOREIGN_BTF = {kernel: names for kernel, names in FOREIGN.items() if kernel.startswith(("arm64", "riscv64"))}
 
 
 class AloneEnv(Env):

@@ -10,6 +10,7 @@ ALIASES = {
     "entry_SYSCALL_64_after_hwframe": ["entry_SYSCALL_64"],  # a label in the middle of the entry code
     "syscall_common": ["handle_sys64"],  # another, of MIPS
     "ret_from_fork_asm": ["ret_from_fork_asm"],
+    "entry_SYSENTER_32": ["__begin_SYSENTER_singlestep_region"],  # two names of one address
 }
 
 def truth(lines):
@@ -45,7 +46,8 @@ def sleeping(crash):
             yield tid, stack
 
 
-def check_sleeping(crash, session):
+def check_sleeping(crash, session, beyond=()):
+    """`beyond`: functions that the debugger cannot get to."""
     traces = session.traces()
     addresses, names = {}, {}
     for address, _, name, module in crash.kallsyms():
@@ -54,8 +56,9 @@ def check_sleeping(crash, session):
     # The compiler makes one function of two that are alike.
     twins = {name: set().union(*(names[address] for address in places)) for name, places in addresses.items()}
     count = 0
-    for tid, wanted in sleeping(crash):
+    for tid, stack in sleeping(crash):
         count += 1
+        wanted = [frame for frame in stack if frame[0] not in beyond]
         frames = traces.get(tid, [])
         if missing := in_order([twins.get(name, {name}) for name, _ in wanted], [name for _, name in frames],
                                lambda some, one: any(same_function(name, one) for name in some)):

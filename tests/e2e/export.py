@@ -1,5 +1,6 @@
 """`inquest export --elf`: plain readelf, gdb and lldb on the file, without Inquest; their bytes are those that `inquest read` gives."""
 import functools
+import json
 import os
 import re
 import resource
@@ -180,7 +181,23 @@ def freebsd(env, name):
     shown = run("lldb-19", "--no-lldbinit", "-b", "-o", f"target create --core {core}", "-o", f"memory read -c1 -s4 -f d {hz}", "-o", "thread list", text=True)
     if f": {FACTS[name].hz}" not in shown.stdout or "thread #1" not in shown.stdout:
         yield f"lldb: {shown.stdout[-300:]}"
+    yield from opened_again(env, dump, core)
     core.unlink(missing_ok=True)
+
+
+def opened_again(env, dump, core):
+    """Inquest on what it exported: the same system, threads and registers."""
+    for report in ("info", "ps", "modules", "log"):
+        first, again = (run(env.inquest, report, path, dump.vmlinux, "--json") for path in (dump.path, core))
+        values = [json.loads(done.stdout) if done.returncode == 0 else done.stderr.decode(errors="replace") for done in (first, again)]
+        if report == "info":
+            for value in values:
+                for key in ("dump", "format", "paging", "phys_base", "source", "remarks"):
+                    value.pop(key)
+        elif first.returncode:
+            values = [first.returncode, again.returncode]
+        if values[0] != values[1]:
+            yield f"{report}: {values[1]}, expected {values[0]}"
 
 
 def tests(env):

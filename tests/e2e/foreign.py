@@ -5,6 +5,7 @@ import re
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 
 import bt
 import memory
@@ -35,7 +36,8 @@ LLDB = {crash: {"lldb": False, "lldb-alone": True} for crash in ("arm64-6.1/qemu
 
 
 # s390's gdb knows which registers a call keeps only where the system is GNU/Linux, and we say "none".  A function that does not save r11
-# hides it from a caller that finds its frame by it: gdb fails in the middle of vfork()'s backtrace, and `thread apply all` stops there.
+# hides it from a caller whose frame the vmlinux finds by it (Debian's has one such function): gdb fails in the middle of vfork()'s
+# backtrace, and `thread apply all` stops there.  Our own frames go by r15, but gdb asks the vmlinux first: CODE below is without its.
 LOOP = """for thread in gdb.selected_inferior().threads():
   thread.switch()
   print(f'Thread {thread.num} (Thread {thread.ptid[0]}.{thread.ptid[1]} "{thread.name}"):')
@@ -45,6 +47,10 @@ LOOP = """for thread in gdb.selected_inferior().threads():
     print(error)"""
 EACH_BT = f"python exec({LOOP!r})"
 HIDDEN = {"s390x": b"vfork-parent"}
+
+
+# Kernels without BTF, of which no image can be made: the frames that follow from their code are what gdb gets beside the vmlinux.
+CODE = ["ppc64el", "s390x"]
 
 
 def architecture(crash):
@@ -117,7 +123,7 @@ def qemu_registers(crash):
 
 def check_registers(crash, session):
     """The panicking CPU's, as QEMU has them."""
-    shown = {name: int(value, 16) for name, value in re.findall(r"^(\w+) +(0x[0-9a-f]+)", session.output("registers"), re.M)}
+    shown = {name: int(value, 16) for name, value in re.findall(r"^ *(\w+) +(?:= )?(0x[0-9a-f]+)", session.output("registers"), re.M)}
     pc = "pswa" if architecture(crash) == "s390x" else "pc"
     cpu = next((words for words in qemu_registers(crash) if words[pc] == shown.get(pc)), None)
     if not cpu:
@@ -133,6 +139,34 @@ def functions(crash):
     count = collections.Counter([row[2] for row in rows] + [row[0] for row in rows])
     found = [row for row in rows if row[3] and row[1] in "tT" and count[row[2]] == count[row[0]] == 1 and row[2].isidentifier()]
     return found[::max(1, len(found) // 20)]
+
+
+def without_frames(env, crash):
+    """The vmlinux without its call-frame information, so that gdb has ours alone."""
+    copy = Path(env.work.name) / f"no-frames-{crash.kernel}"
+    if not copy.exists():
+        subprocess.run(["llvm-objcopy-19", "--remove-section=.debug_frame", str(crash.vmlinux), str(copy)], check=True)
+    return copy
+
+
+def check_code_unwind(env, crash, session, cache):
+    session.output("bt")
+    made = list((cache / "inquest" / "images").glob("*.unwind"))
+    yield from differ("files", len(made), 1)
+    program = Path(__file__).resolve().parent.parent / "corpus_checks" / "code_unwind.py"
+    compared = subprocess.run([str(program), str(made[0]), str(crash.vmlinux), env.json("info", crash.dump())["slide"]], capture_output=True, text=True)
+    if compared.returncode:
+        yield f"{compared.stdout.splitlines()[-1:]} {compared.stdout.splitlines()[:2]} {compared.stderr[-200:]}"
+
+
+def code_tests(env, crash):
+    cache = Path(env.work.name) / f"cache-{crash.id.replace('/', '-')}"
+    session = GdbSession(env, crash.dump(), variables={"XDG_CACHE_HOME": str(cache)}, program=without_frames(env, crash))
+    # Behind the pc -1 of interrupted user code gdb 13 looks for one more frame on s390, and fails.
+    session.want("bt", EACH_BT if architecture(crash) == "s390x" else "thread apply all bt")
+    for name, check in {"sleeping": bt.check_sleeping, "everyone": bt.check_all_there, "panic": check_panic}.items():
+        yield f"{crash.id}/code/{name}", functools.partial(check, crash, session)
+    yield f"{crash.id}/code/unwind", functools.partial(check_code_unwind, env, crash, session, cache)
 
 
 def check_log(env, dump):
@@ -257,6 +291,8 @@ def tests(env):
             checks["registers"] = check_registers
         for name, check in checks.items():
             yield f"{crash.id}/{name}", functools.partial(check, crash, session)
+        if architecture(crash) in CODE:
+            yield from code_tests(env, crash)
         for how, alone in LLDB.get(crash.id, {}).items():
             session = PluginSession(env, crash.dump(), alone)
             session.want("frames", "@frames")

@@ -40,16 +40,16 @@ def switch(tid):
 
 
 class GdbSession(Session):
-    def __init__(self, env, dump, alone=False, variables=None):
-        """`alone`: neither gdb nor the server has a file but the dump."""
+    def __init__(self, env, dump, alone=False, variables=None, program=None):
+        """`alone`: neither gdb nor the server has a file but the dump; `program`: gdb's file in place of the server's."""
         super().__init__(env, dump)
-        self.alone, self.variables = alone, variables
+        self.alone, self.variables, self.program = alone, variables, program
 
     def run(self, commands):
         words = ["--no-vmlinux"] if self.alone else []
         target = "| " + server(self.env, self.dump, *words, vmlinux=not self.alone)
         answers, stdout, stderr = run_gdb(self.env, commands, target, gdb=self.dump.crash.gdb,
-                                          program=None if self.alone else self.dump.crash.vmlinux, variables=self.variables)
+                                          program=None if self.alone else self.program or self.dump.crash.vmlinux, variables=self.variables)
         return answers, stdout + "\n" + stderr
 
     def traces(self):

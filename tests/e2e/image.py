@@ -11,9 +11,10 @@ import foreign
 from gdb_session import THREAD, GdbSession, server, switch
 from lib import lacks
 
-ENTRY = {"arm64": foreign.ENTRY["arm64"], "amd64": ["do_syscall_64", "entry_SYSCALL_64_after_hwframe"]}
+ENTRY = {"arm64": foreign.ENTRY["arm64"], "riscv64": foreign.ENTRY["riscv64"], "amd64": ["do_syscall_64", "entry_SYSCALL_64_after_hwframe"]}
 # What interrupts enter, and the code that leads to another stack.
-INTERRUPTS = {"arm64": r" in (el1h_64_|call_on_irq_stack)\w* \(", "amd64": r" in (asm_|sysvec_|error_|paranoid_|common_interrupt)\w* \("}
+INTERRUPTS = {"arm64": r" in (el1h_64_|call_on_irq_stack)\w* \(", "riscv64": r" in call_on_irq_stack \(",
+              "amd64": r" in (asm_|sysvec_|error_|paranoid_|common_interrupt)\w* \("}
 
 
 def architecture(crash):
@@ -123,7 +124,7 @@ def check_file(env, dump):
     if read.returncode or read.stderr:
         yield f"readelf: {read.stderr[:200]}"
     slide = env.json("info", dump)["slide"]
-    name = "code_unwind.py" if architecture(dump.crash) == "arm64" else "unwind.py"
+    name = "unwind.py" if architecture(dump.crash) == "amd64" else "code_unwind.py"
     unwind = Path(__file__).resolve().parent.parent / "corpus_checks" / name
     compared = subprocess.run([str(unwind), str(path), str(dump.crash.vmlinux), slide], capture_output=True, text=True)
     if compared.returncode:
@@ -170,5 +171,5 @@ def tests(env):
             yield f"{crash.id}/kept", functools.partial(check_kept, crash, cache)
         if crash.name == "qemu4":
             yield f"{crash.id}/remote", functools.partial(check_remote, env, crash.dump(), cache)
-        if crash.name in ("qemu4", "qemu"):
+        if crash.name in ("qemu4", "qemu", "nonote-sv48"):
             yield f"{crash.id}/file", functools.partial(check_file, env, crash.dump())

@@ -7,6 +7,7 @@
 
 #include "engine/kernel.h"
 #include "engine/mapped.h"
+#include "engine/os/linux/os_info.h"
 #include "tests/support/pid_table.h"
 #include "tests/support/printk_ring.h"
 
@@ -176,6 +177,26 @@ void ask(const Kernel& kernel) {
   }
 }
 
+// The text as a page of os_info with its right sum, and as the note that the lowcore points to.
+void ask_os_info(const std::string& text) {
+  FakeMemory memory;
+  memory.ram(0, 0x8000);
+  std::string page = text.substr(0, 4084);
+  page.resize(4084);
+  std::uint64_t sum = 0;
+  for (std::size_t at = 0; at < page.size(); ++at) sum += std::uint64_t{static_cast<std::uint8_t>(page[at])} << (24 - 8 * (at % 4));
+  memory.put({0x2000}, std::string_view("OSINFOSZ"));
+  memory.put_number({0x2008}, sum % 0xffffffff ? sum % 0xffffffff : 0xffffffff, 4, std::endian::big);
+  memory.put({0x200c}, page);
+  memory.put({0x4000}, text.substr(0, 0x4000));
+  memory.put_number({0xe18}, 0x2000, 8, std::endian::big);
+  memory.put_number({0xe0c}, 0x4000, 8, std::endian::big);
+  const auto info = os_linux::read_os_info(memory, *arch::find("s390x")->linux_layout);
+  for (const Mapping& mapping : info.mappings)
+    if (mapping.last < mapping.first) std::abort();
+  (void)AddressSpace(memory, info.mappings).extent_at({0x5000});
+}
+
 KernelParts parts_of(Dump dump, KernelMap map, const FakeKernel& kernel) {
   KernelParts parts;
   parts.dump = std::move(dump);
@@ -205,6 +226,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ask(*opened);
     return 0;
   }
+  ask_os_info(text);
   for (bool with_symbols : {false, true}) {
     const Dump dump = kernel.dump(text, memory);
     for (const OsKind* kind : os_kinds()) {

@@ -30,6 +30,12 @@ std::optional<Symbol> FakeSymbols::at(VirtAddr address) const {
   return best;
 }
 
+std::vector<Symbol> FakeSymbols::all() const {
+  std::vector<Symbol> all;
+  for (const auto& [name, entry] : by_name_) all.push_back({name, entry.address, entry.size, entry.kind});
+  return all;
+}
+
 namespace {
 
 Member parse_kind(const std::string& kind) {

@@ -18,6 +18,7 @@ class FakeSymbols final : public Symbols {
 
   std::optional<Symbol> find(std::string_view name) const override;
   std::optional<Symbol> at(VirtAddr address) const override;
+  std::vector<Symbol> all() const override;
 
  private:
   struct Entry {

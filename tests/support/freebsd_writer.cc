@@ -112,7 +112,9 @@ Buffer write_minidump(const MinidumpSpec& spec) {
     at = rounded(at + bytes.size(), spec.page_size);
     image.pad_to(at);
   };
-  part(spec.message);
+  Buffer message = spec.message;
+  message.insert(message.end(), spec.behind_message.begin(), spec.behind_message.end());
+  part(message);
   part(ranges);
   part(bitmap);
   part(spec.entries);

@@ -23,6 +23,7 @@ struct MinidumpSpec {
   std::uint64_t startkernel = 0;  // powerpc64
   std::vector<std::pair<std::uint64_t, std::uint64_t>> available;  // dump_avail: [start, end)
   Buffer message = Buffer(100, 'm');
+  Buffer behind_message;          // in its last page
   Buffer entries;                 // the pmap area
   std::map<std::uint64_t, Buffer> pages;  // dumped, by physical address
   unsigned bitmap_word = 8;       // bytes of its longs

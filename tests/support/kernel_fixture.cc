@@ -63,7 +63,7 @@ void FakeKernel::define_types() {
                "thread_info.cpu 0x14 u4; __state 0x18 u4; stack 0x20 *; flags 0x2c u4; tasks 0x40 r16:list_head; mm 0x50 *mm_struct;"
                "exit_state 0x60 s4; pid 0x68 s4; tgid 0x6c s4; real_parent 0x70 *task_struct; thread_node 0x80 r16:list_head;"
                "thread_group 0x90 r16:list_head; set_child_tid 0xa0 *; worker_private 0xa8 *; cred 0xb0 *cred; comm 0xc0 a16;"
-               "signal 0xd0 *signal_struct; thread.sp 0x100 u8");
+               "signal 0xd0 *signal_struct; thread.sp 0x100 u8; children 0x108 r16:list_head; sibling 0x118 r16:list_head");
   types.define("signal_struct", 0x40, "thread_head 0x10 r16:list_head");
   types.define("cred", 0x20, "uid 0x8 r4:kuid_t");
   types.define("mm_struct", 0x40, "pgd 0x18 *");
@@ -143,7 +143,14 @@ VirtAddr FakeKernel::make_task(const TaskSpec& spec, std::uint64_t tgid, VirtAdd
     list_init(at + offset("task_struct", "thread_group"));
   }
   list_add_tail(signal + offset("signal_struct", "thread_head"), at + offset("task_struct", "thread_node"));
+  list_init(at + offset("task_struct", "children"));
+  list_init(at + offset("task_struct", "sibling"));
   return at;
+}
+
+void FakeKernel::adopt(VirtAddr parent, VirtAddr child) {
+  set("task_struct", child, "real_parent", parent.raw);
+  list_add_tail(parent + offset("task_struct", "children"), child + offset("task_struct", "sibling"));
 }
 
 VirtAddr FakeKernel::add_process(const TaskSpec& spec) {

@@ -68,6 +68,7 @@ class FakeKernel {
   // The task_struct; a process leads its own thread group.
   VirtAddr add_process(const TaskSpec& spec);
   VirtAddr add_thread(VirtAddr leader, const TaskSpec& spec);
+  void adopt(VirtAddr parent, VirtAddr child);
   VirtAddr init_task() const { return init_task_; }
   // A CPU's per-CPU area with its run queue; CPUs are numbered in the order of the calls.  Offline ones stay possible.
   VirtAddr add_cpu(VirtAddr current, VirtAddr idle, bool online = true);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "engine/integers.h"
 #include "engine/os/freebsd/model.h"
 
 namespace kvm::os_freebsd {
@@ -79,18 +80,34 @@ std::vector<LogLine> lines_of(std::string_view text) {
 
 }  // namespace
 
-Result<std::vector<LogLine>> read_log(const KernelView& view, Bytes copy) {
+// struct msgbuf lies behind its ring (msgbufinit()), and a minidump has the ring's last page whole.  Without it nobody tells where the
+// newest line ends; a ring that never went round ends in zeros.
+std::vector<LogLine> log_of_copy(const Dump& dump, const arch::Arch& arch) {
+  if (dump.message_buffer.empty()) return {};
+  std::string text(reinterpret_cast<const char*>(dump.message_buffer.data()), dump.message_buffer.size());
+  const std::size_t word = arch.pointer_bytes;
+  const auto number = [&](std::size_t i) { return load<std::uint32_t>(dump.message_state.data() + word + 4 * i, arch.endian); };
+  if (dump.message_state.size() >= word + 12 && number(0) == magic && number(1) == text.size()) return lines_of(unroll(text, number(2)));
+  std::erase(text, '\0');
+  return lines_of(text);
+}
+
+Result<std::vector<LogLine>> read_log(const KernelView& view, const Dump& dump) {
   const auto ring = open_ring(view);
   if (ring) {
     std::string text(ring->size, '\0');
     const auto got = view.space.read(ring->text, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
     if (got && *got == text.size()) return lines_of(unroll(text, ring->written));
   }
-  // Where the newest line ends nobody tells; a ring that never went round ends in zeros.
-  if (copy.empty()) return ring ? fail(Errc::not_in_dump, ring->text.raw, "the message buffer is not in the dump") : tl::unexpected(ring.error());
-  std::string text(reinterpret_cast<const char*>(copy.data()), copy.size());
-  std::erase(text, '\0');
-  return lines_of(text);
+  if (auto lines = log_of_copy(dump, view.arch); !lines.empty()) return lines;
+  return ring ? fail(Errc::not_in_dump, ring->text.raw, "the message buffer is not in the dump") : tl::unexpected(ring.error());
+}
+
+std::string panic_in(const std::vector<LogLine>& log) {
+  constexpr std::string_view mark = "panic: ";
+  for (auto line = log.rbegin(); line != log.rend(); ++line)
+    if (line->text.starts_with(mark)) return line->text.substr(mark.size());
+  return {};
 }
 
 }  // namespace kvm::os_freebsd

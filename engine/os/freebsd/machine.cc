@@ -1,5 +1,5 @@
 // Where the registers of each thread are.  A thread on a CPU that was stopped: in that CPU's entry of stoppcbs; the one that dumped:
-// in dumppcb; all others: in their own process control block (struct pcb), where the last switch left them.
+// in dumppcb; all others: in their own process control block (struct pcb), where the last switch left them (kgdb, kthr.c).
 #include <algorithm>
 #include <set>
 
@@ -57,7 +57,8 @@ Result<RegisterFile> Machine::read_pcb(VirtAddr at) const {
 Result<RegisterFile> Machine::registers(const Task& task) const {
   if (task.crashed && task.tid == dump_thread_)
     if (const auto pcb = view_.address_of("dumppcb")) return read_pcb(*pcb);
-  if (task.on_cpu && task.cpu) return registers(*task.cpu);
+  if (task.on_cpu && task.cpu)
+    if (auto found = registers(*task.cpu)) return found;
   if (!task.handle.raw) return fail(Errc::not_found, "the process has no thread");
   const Offsets offsets = TRY(read_offsets(view_));
   const VirtAddr pcb = TRY(view_.pointer_at(task.handle + offsets.pcb));
@@ -65,9 +66,13 @@ Result<RegisterFile> Machine::registers(const Task& task) const {
   return read_pcb(pcb);
 }
 
+// A machine that somebody else dumped while it ran: each CPU's registers are in a note, in the CPUs' order.
+bool Machine::noted(unsigned cpu) const { return !dump_thread_ && cpu < states_.size(); }
+
+bool Machine::left_registers(unsigned cpu) const { return noted(cpu) || (stopped(cpu) && stop_pcb(cpu)); }
+
 Result<RegisterFile> Machine::registers(unsigned cpu) const {
-  // A machine that somebody else dumped while it ran: each CPU's registers are in a note, in the CPUs' order.
-  if (!dump_thread_ && cpu < states_.size()) return states_[cpu].registers;
+  if (noted(cpu)) return states_[cpu].registers;
   if (stopped(cpu)) return read_pcb(TRY(stop_pcb(cpu)));
   return fail(Errc::not_found, "CPU " + std::to_string(cpu) + " was not stopped: it left no registers in the dump");
 }

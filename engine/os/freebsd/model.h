@@ -30,10 +30,13 @@ class Machine {
 
   std::optional<std::uint64_t> dump_thread() const { return dump_thread_; }  // id of the thread that panicked
   std::vector<Cpu> cpus() const;
+  // Of a running thread whose CPU left none: those of its last switch.
   Result<RegisterFile> registers(const Task& task) const;
+  bool left_registers(unsigned cpu) const;
 
  private:
   Result<RegisterFile> registers(unsigned cpu) const;
+  bool noted(unsigned cpu) const;
   bool stopped(unsigned cpu) const;
   Result<VirtAddr> stop_pcb(unsigned cpu) const;
   Result<RegisterFile> read_pcb(VirtAddr at) const;
@@ -47,8 +50,10 @@ class Machine {
 
 Result<std::vector<Task>> find_tasks(const KernelView& view, const Machine& machine, std::vector<std::string>& remarks);
 Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std::string>& remarks);
-// `ring` is the dump's own copy, for when the kernel's structures cannot be read.
-Result<std::vector<LogLine>> read_log(const KernelView& view, Bytes ring);
+// When the kernel's structures cannot be read, the dump's own copy serves.
+Result<std::vector<LogLine>> read_log(const KernelView& view, const Dump& dump);
+std::vector<LogLine> log_of_copy(const Dump& dump, const arch::Arch& arch);
+std::string panic_in(const std::vector<LogLine>& log);
 // By a CPU's own page tables, when the dump has CPUs' registers.
 Result<KernelMap> map_by_cpus(const OsInput& input);
 // "15.0-RELEASE" of "FreeBSD 15.0-RELEASE releng/15.0 GENERIC", or "".
@@ -58,7 +63,8 @@ std::string find_release(const PhysicalMemory& memory);
 // How to leave the code that traps, interrupts and system calls enter: debug information does not tell.
 Pieces trap_pieces(const KernelView& view);
 
-// The layout of a record that has had several, by debug information, else by the system's version, else by `size`.
+// The layout of a record that has had several, by debug information, else by the system's version, else by `size`.  Null: none that is
+// known is what debug information says.
 const arch::SavedFrame* layout_of(const KernelView& view, std::span<const arch::SavedFrame> rows, std::uint64_t size);
 
 }  // namespace kvm::os_freebsd

@@ -53,18 +53,19 @@ Result<Offsets> read_offsets(const KernelView& view) {
 const arch::SavedFrame* layout_of(const KernelView& view, std::span<const arch::SavedFrame> rows, std::uint64_t size) {
   const arch::SavedFrame* last = nullptr;
   const std::uint64_t version = os_version(view);
+  bool contradicted = false;
   for (const arch::SavedFrame& row : rows) {
     if (row.os != "freebsd") continue;
     last = &row;
-    if (row.mark.empty()) break;
-    if (view.types.size_of(row.record)) {
-      const auto mark = view.types.member(row.record, row.mark);
-      if (mark && mark->offset == row.mark_at) break;
+    if (row.mark.empty()) return last;
+    if (const auto mark = view.types.member(row.record, row.mark)) {
+      if (mark->offset == row.mark_at) return last;
+      contradicted = true;
     } else if (version ? version >= row.since : size && size < row.smaller_than) {
-      break;
+      return last;
     }
   }
-  return last;
+  return contradicted ? nullptr : last;
 }
 
 }  // namespace kvm::os_freebsd

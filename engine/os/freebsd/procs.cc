@@ -66,6 +66,7 @@ class Collector {
   }
 
   std::vector<Task> take() {
+    if (!running_.empty()) remarks_.push_back("CPU " + running_ + " left no registers: those of what ran there are older, of its last switch");
     if (damaged_) remarks_.push_back(std::to_string(damaged_) + " process(es) or thread(s) cannot be read and are not shown; the first: " + first_damage_);
     return std::move(tasks_);
   }
@@ -166,6 +167,8 @@ class Collector {
     task.idle = record.number("td_flags").value_or(0) & tdf_idletd;
     task.state = state_letter(process, record, task.on_cpu);
     task.crashed = machine_.dump_thread() == task.tid;
+    if (task.on_cpu && !task.crashed && running_.size() < 80 && !machine_.left_registers(*task.cpu))
+      running_ += (running_.empty() ? "" : ", ") + std::to_string(*task.cpu);
     tasks_.push_back(std::move(task));
   }
 
@@ -176,7 +179,7 @@ class Collector {
   std::vector<Task> tasks_;
   std::unordered_set<std::uint64_t> processes_, threads_;
   std::size_t damaged_ = 0, broken_ = 0;
-  std::string first_damage_;
+  std::string first_damage_, running_;  // the latter: CPUs that left no registers
 };
 
 }  // namespace

@@ -92,7 +92,7 @@ Pieces trap_pieces(const KernelView& view) {
   Piece& kernel = all.pieces.emplace_back();
   const arch::FreebsdTraps* traps = view.arch.freebsd_traps;
   const auto functions = traps ? entry_functions(view, *traps) : std::vector<Function>();
-  if (functions.empty()) return all;
+  if (functions.empty() || !layout_of(view, traps->frames, 0)) return all;
   kernel.sections.push_back({".text", functions.front().first, functions.back().end - functions.front().first, true, false});
   const std::int64_t bytes = frame_bytes(view, *traps);
   add_rows(view, functions, bytes, 0, kernel.unwind);

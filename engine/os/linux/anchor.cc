@@ -224,11 +224,11 @@ std::optional<Anchor> anchor_from_cpus(const OsInput& in) {
   return std::nullopt;
 }
 
-std::optional<Anchor> anchor_from_vmlinux(const OsInput& in) {
+std::optional<Anchor> anchor_from_vmlinux(const OsInput& in, const Vmcoreinfo& told) {
   auto text = link_address(in, "_text"), banner = link_address(in, "linux_banner");
   auto root = root_symbol(in, [&](std::string_view name) { return link_address(in, name); });
   if (!text || !banner || !root) return std::nullopt;
-  const std::vector<Place> assumed = places(in, Vmcoreinfo(""));
+  const std::vector<Place> assumed = places(in, told);
   const std::uint64_t to_banner = *banner - *text;
   return find_image(*in.dump.memory, layout_of(in).image_align, to_banner, [&](PhysAddr image) -> std::optional<Anchor> {
     for (const arch::PagingMode* mode : all_modes(in)) {

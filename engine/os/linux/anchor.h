@@ -31,7 +31,8 @@ std::optional<Anchor> anchor_from_user(const OsInput& in);
 // A CPU that died in the kernel has its root register on the kernel's tables, or on a process's that share the kernel half.
 std::optional<Anchor> anchor_from_cpus(const OsInput& in);
 // The image starts on an aligned physical address, and its banner lies at a distance that the vmlinux knows.
-std::optional<Anchor> anchor_from_vmlinux(const OsInput& in);
+// `told` is what is known of its place, as VMCOREINFO says it.
+std::optional<Anchor> anchor_from_vmlinux(const OsInput& in, const Vmcoreinfo& told = Vmcoreinfo(""));
 // The kernel's own symbol tables, found by their look, stand in for a vmlinux's.
 std::optional<Anchor> anchor_from_kallsyms(const OsInput& in);
 

@@ -4,6 +4,7 @@
 #include "engine/code_frames.h"
 #include "engine/os/linux/kallsyms_search.h"
 #include "engine/os/linux/pieces.h"
+#include "engine/symbols/labels.h"
 
 namespace kvm::os_linux {
 
@@ -19,7 +20,7 @@ std::vector<UnwindRow> code_unwind(const KernelView& view, const Piece& piece) {
     const auto first = std::ranges::lower_bound(piece.symbols, section.address, {}, &Symbol::address);
     for (auto symbol = first; symbol != piece.symbols.end() && symbol->address - section.address < section.size; ++symbol) {
       const bool code = symbol->kind == 't' || symbol->kind == 'T' || symbol->kind == 'w' || symbol->kind == 'W';
-      if (code && (functions.empty() || functions.back().address != symbol->address))
+      if (code && !is_mere_label(symbol->name) && (functions.empty() || functions.back().address != symbol->address))
         functions.push_back({symbol->address, !entry.empty() && symbol->name.starts_with(entry)});
     }
     if (functions.empty()) continue;

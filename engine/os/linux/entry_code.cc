@@ -1,5 +1,5 @@
 // Call-frame information of the code where interrupts and system calls come in, for kernels without ORC.  A vmlinux describes its
-// compiled functions itself, but not these.
+// compiled functions itself, but not these; and what such code saves, and where, only names tell.
 #include <algorithm>
 
 #include "engine/os/linux/orc.h"
@@ -72,6 +72,26 @@ std::vector<UnwindRow> entry_code(const KernelView& view, const Symbols& symbols
     kept.push_back(row);
   }
   return kept;
+}
+
+std::vector<UnwindRow> with_entry_code(const std::vector<UnwindRow>& rows, const std::vector<UnwindRow>& entry) {
+  if (rows.empty()) return entry;
+  std::vector<UnwindRow> all;
+  auto row = rows.begin();
+  bool elsewhere = true;
+  for (const UnwindRow& over : entry) {
+    for (; row != rows.end() && row->address < over.address; ++row)
+      if (elsewhere) all.push_back(*row);
+    elsewhere = over.kind == UnwindRow::Kind::elsewhere;
+    if (!elsewhere) all.push_back(over);
+    const bool goes_on = elsewhere && row != rows.begin() && (row == rows.end() || row->address != over.address);
+    if (!goes_on) continue;
+    all.push_back(row[-1]);
+    all.back().address = over.address;
+  }
+  for (; row != rows.end(); ++row)
+    if (elsewhere) all.push_back(*row);
+  return all;
 }
 
 }  // namespace kvm::os_linux

@@ -112,14 +112,15 @@ Result<std::unique_ptr<Kallsyms>> find_kallsyms(const ImageMemory& memory, const
   return found;
 }
 
-Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks) {
+Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks,
+                                                      std::vector<std::string>& nature) {
   const Window image = image_window(view.arch, map.image);
   const Vmcoreinfo info(map.vmcoreinfo);
   auto symbols = TRY(find_kallsyms({view.arch, view.space}, info, std::span(&image, 1), remarks));
   if (!symbols->find("init_task")) {
     symbols->add(find_variables({view.arch, view.space, *symbols, view.types}, info, std::span(&image, 1)));
-    remarks.push_back("this kernel keeps the names of its functions only (CONFIG_KALLSYMS_ALL is off): of its variables only a few are known" +
-                      std::string(symbols->find("modules") ? "" : "; no list of modules was found"));
+    nature.push_back("this kernel keeps the names of its functions only (CONFIG_KALLSYMS_ALL is off): of its variables only a few are known");
+    if (!symbols->find("modules")) remarks.push_back("no list of modules was found");
   }
   return symbols;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/os/linux/anchor.h"
+#include "engine/os/linux/os_info.h"
 #include "engine/os/linux/scan.h"
 
 namespace kvm::os_linux {
@@ -51,21 +52,32 @@ std::vector<Mapping> mappings_of(const OsInput& in, const Anchor& anchor, std::u
   return maps;
 }
 
+// The image's first byte at run time, of a kernel that tells it.
+std::optional<VirtAddr> first_of(const OsInput& in, const Vmcoreinfo& info) {
+  const arch::LinuxLayout& layout = layout_of(in);
+  if (const auto linked = info.number(layout.link_key)) return VirtAddr{*linked + info.hex(layout.slide_key).value_or(0)};
+  // Where the image can be anywhere, its head is shorter than its alignment, and _stext comes next.
+  const auto text = !layout.link_key.empty() && layout.image_bases.empty() ? info.symbol("_stext") : std::nullopt;
+  return text ? std::optional(VirtAddr{(*text - 1) & ~(layout.image_align - 1)}) : std::nullopt;
+}
+
 // The physical place of the image's base, or of its first byte where there is no base.
-std::uint64_t phys_base_of(const OsInput& in, const Anchor& anchor, std::uint64_t slide) {
+std::uint64_t phys_base_of(const OsInput& in, const Anchor& anchor, std::uint64_t slide, std::optional<VirtAddr> first) {
   if (in.phys_base) return *in.phys_base;
   auto text = link_address(in, "_text");
   const auto bases = layout_of(in).image_bases;
   if (bases.empty() && text) return anchor.base.at(VirtAddr{*text + slide}).raw;
+  if (bases.empty() && first) return anchor.base.at(*first).raw;
   if (bases.size() == 1) return anchor.base.at(VirtAddr{bases[0]}).raw;
   return anchor.base.phys.raw;
 }
 
-KernelMap finish(const OsInput& in, const Anchor& anchor, std::uint64_t slide, std::string source) {
+KernelMap finish(const OsInput& in, const Anchor& anchor, std::uint64_t slide, std::string source, std::optional<VirtAddr> first = {}) {
   KernelMap map;
   map.slide = in.slide.value_or(slide);
   map.mappings = mappings_of(in, anchor, map.slide);
-  map.phys_base = phys_base_of(in, anchor, map.slide);
+  map.phys_base = phys_base_of(in, anchor, map.slide, first);
+  map.first = first;
   map.mode = anchor.table.mode->name;
   // Unless the kernel says otherwise, all bits above the translated ones.
   if (!layout_of(in).signature_key.empty()) map.signature_mask = ~std::uint64_t{0} << anchor.table.mode->va_bits;
@@ -92,7 +104,7 @@ KernelMap finish(const OsInput& in, const Anchor& anchor, const std::string& tex
   // Kernels that do not tell their slide tell where their text is.
   const auto run_time = info.symbol("_stext"), linked = link_address(in, "_stext");
   if (!slide && run_time && linked) slide = *run_time - *linked;
-  KernelMap map = finish(in, anchor, slide.value_or(0), std::move(source));
+  KernelMap map = finish(in, anchor, slide.value_or(0), std::move(source), first_of(in, info));
   map.needs_symbols = !in.symbols && (!slide || !layout_of(in).image_size);
   map.vmcoreinfo = text;
   map.image = {run_time.value_or(0)};
@@ -102,23 +114,25 @@ KernelMap finish(const OsInput& in, const Anchor& anchor, const std::string& tex
   return map;
 }
 
-}  // namespace
-
-Result<KernelMap> map_kernel(const OsInput& in) {
-  if (!in.arch.linux_layout) return fail(Errc::unsupported, "Linux on " + std::string(in.arch.name) + " is not supported yet");
+Result<KernelMap> find_map(const OsInput& in, const OsInfo& told) {
+  // A value of the text's own stands before the same of os_info.
+  const auto with_keys = [&](const std::string& text) { return Vmcoreinfo(text.ends_with('\n') ? text + told.keys : text + '\n' + told.keys); };
   if (!in.dump.vmcoreinfo.empty())
-    if (auto anchor = anchor_from_vmcoreinfo(in, Vmcoreinfo(in.dump.vmcoreinfo), false))
+    if (auto anchor = anchor_from_vmcoreinfo(in, with_keys(in.dump.vmcoreinfo), false))
       return finish(in, *anchor, in.dump.vmcoreinfo, "VMCOREINFO note");
   if (auto anchor = anchor_from_user(in)) return finish(in, *anchor, "the command line");
+  if (!told.vmcoreinfo.empty())
+    if (auto anchor = anchor_from_vmcoreinfo(in, with_keys(told.vmcoreinfo), true))
+      return finish(in, *anchor, told.vmcoreinfo, "VMCOREINFO that the lowcore points to");
   if (auto anchor = anchor_from_cpus(in)) {
     KernelMap map = finish(in, *anchor, "a CPU's " + std::string(layout_of(in).cpu.root_register));
     if (!map.release.empty()) return map;
   }
-  if (auto anchor = anchor_from_vmlinux(in)) return finish(in, *anchor, "vmlinux, found in memory");
+  if (auto anchor = anchor_from_vmlinux(in, Vmcoreinfo(told.keys))) return finish(in, *anchor, "vmlinux, found in memory");
   std::optional<KernelMap> found;
   scan_vmcoreinfo(*in.dump.memory, in.arch.page_size, [&](const std::string& text) {
     // An older kernel's page may lie around.
-    auto anchor = anchor_from_vmcoreinfo(in, Vmcoreinfo(text), true);
+    auto anchor = anchor_from_vmcoreinfo(in, with_keys(text), true);
     if (anchor) found = finish(in, *anchor, text, "VMCOREINFO found in memory");
     return found.has_value();
   });
@@ -126,6 +140,16 @@ Result<KernelMap> map_kernel(const OsInput& in) {
   if (auto anchor = anchor_from_kallsyms(in)) return finish(in, *anchor, "the kernel's symbol table, found in memory");
   return fail(Errc::not_found,
               "no VMCOREINFO, no usable CPU state and no kernel image found in memory; give the vmlinux, or --slide and --phys-base");
+}
+
+}  // namespace
+
+Result<KernelMap> map_kernel(const OsInput& in) {
+  if (!in.arch.linux_layout) return fail(Errc::unsupported, "Linux on " + std::string(in.arch.name) + " is not supported yet");
+  const OsInfo told = read_os_info(*in.dump.memory, layout_of(in));
+  KernelMap map = TRY(find_map(in, told));
+  map.mappings.insert(map.mappings.end(), told.mappings.begin(), told.mappings.end());
+  return map;
 }
 
 }  // namespace kvm::os_linux

@@ -5,8 +5,8 @@
 
 namespace kvm::os_linux {
 
-// Tries, in order: the VMCOREINFO note, the user's word, the CPUs' own state, a vmlinux's symbols against RAM, VMCOREINFO
-// found by scanning RAM, and the kernel's symbol table found there.
+// Tries, in order: the VMCOREINFO note, the user's word, VMCOREINFO that the kernel left a pointer to where dump tools find it, the
+// CPUs' own state, a vmlinux's symbols against RAM, VMCOREINFO found by scanning RAM, and the kernel's symbol table found there.
 Result<KernelMap> map_kernel(const OsInput& input);
 
 }  // namespace kvm::os_linux

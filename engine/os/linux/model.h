@@ -26,6 +26,8 @@ std::vector<VirtAddr> tasks_by_pid(const KernelView& view);
 Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<CpuSlot>& cpus, std::vector<std::string>& remarks);
 Result<std::vector<Module>> find_modules(const KernelView& view, std::vector<std::string>& remarks);
 Result<std::vector<LogLine>> read_log(const KernelView& view);
+// Where the memory of `struct page` lies, as far as the kernel's page tables do not tell; what a damaged list leaves is left out.
+std::vector<Mapping> vmemmap_blocks(const KernelView& view);
 // Registers that a task left on its stack when it was switched out.
 Result<RegisterFile> saved_registers(const KernelView& view, VirtAddr task);
 

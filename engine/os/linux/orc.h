@@ -10,6 +10,8 @@ namespace kvm::os_linux {
 std::vector<UnwindRow> kernel_unwind(const KernelView& view, const Symbols& symbols, std::vector<std::string>& remarks);
 // For kernels without ORC: the code where interrupts and system calls come in, alone (arch::InterruptFrame).
 std::vector<UnwindRow> entry_code(const KernelView& view, const Symbols& symbols);
+// `rows`, and in their place those of the entry code where there are any.
+std::vector<UnwindRow> with_entry_code(const std::vector<UnwindRow>& rows, const std::vector<UnwindRow>& entry);
 std::vector<UnwindRow> module_unwind(const KernelView& view, const Module& module, std::vector<std::string>& remarks);
 
 // Some functions have no rows (STACK_FRAME_NON_STANDARD: the one that saves the registers for kdump is among them).  Where a

@@ -1,15 +1,31 @@
 // Puts together what the other files find.
 #include "engine/os/linux/pieces.h"
 
+#include <algorithm>
+
 #include "engine/os/linux/orc.h"
 
 namespace kvm::os_linux {
+namespace {
+
+// Debuggers are told where the first segment of any file of this kernel lies (qOffsets): the image has to begin where a vmlinux does, also
+// where the kernel does not name that place.
+void begin_at(VirtAddr first, std::vector<PieceSection>& sections) {
+  constexpr std::uint64_t longest_head = 1u << 20;
+  const auto lowest = std::ranges::min_element(sections, {}, &PieceSection::address);
+  if (lowest == sections.end() || first >= lowest->address || lowest->address - first > longest_head) return;
+  lowest->size += lowest->address - first;
+  lowest->address = first;
+}
+
+}  // namespace
 
 Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   Pieces all;
-  auto kernel_symbols = TRY(read_kernel_symbols(view, map, all.remarks));
+  auto kernel_symbols = TRY(read_kernel_symbols(view, map, all.remarks, all.nature));
   Piece& kernel = all.pieces.emplace_back();
   kernel.sections = kernel_sections(*kernel_symbols);
+  if (map.first) begin_at(*map.first, kernel.sections);
   kernel.symbols = kernel_symbols->all();
   if (auto btf = read_kernel_btf(view, *kernel_symbols)) kernel.btf = std::move(*btf);
   else all.remarks.push_back("the kernel's own types are missing: " + to_string(btf.error()) + ": functions and variables have no types");
@@ -17,7 +33,7 @@ Result<Pieces> collect_pieces(const KernelView& view, const KernelMap& map) {
   const std::size_t remarks = all.remarks.size();
   kernel.unwind = kernel_unwind(view, *kernel_symbols, all.remarks);
   all.unwind_whole = all.remarks.size() == remarks;
-  if (kernel.unwind.empty()) kernel.unwind = code_unwind(view, kernel);
+  kernel.unwind = with_entry_code(code_unwind(view, kernel), kernel.unwind);
   add_interrupt_places(view, all);
   all.names.push_back(std::move(kernel_symbols));
 

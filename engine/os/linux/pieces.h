@@ -17,7 +17,9 @@ std::vector<PieceSection> kernel_sections(const Symbols& symbols);
 std::vector<PieceSection> module_sections(const Module& module);
 
 // The kernel's symbols, looked for as kallsyms.h says.
-Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks);
+// `remarks` are what this dump lacks, `nature` what this kernel does.
+Result<std::unique_ptr<Kallsyms>> read_kernel_symbols(const KernelView& view, const KernelMap& map, std::vector<std::string>& remarks,
+                                                      std::vector<std::string>& nature);
 // Names for the variables without which nothing goes, of a kernel that names only functions.
 std::vector<std::pair<std::string, VirtAddr>> find_variables(const KernelView& view, const Vmcoreinfo& info, std::span<const Window> windows);
 // The symbols that the kernel keeps of a module, for its own backtraces.

@@ -107,6 +107,24 @@ class Collector {
       note(walk_list(view_, head, offset, nodes_, [&](VirtAddr at) { add(at); }), "a process's threads");
   }
 
+  // Past the gaps in the list of processes: whom those that are found stand beside in it, and their parents and children.
+  void add_relatives(VirtAddr init) {
+    const auto list = view_.types.member("task_struct", "tasks"), sibling = view_.types.member("task_struct", "sibling");
+    const auto add_other = [&](const Result<VirtAddr>& at, std::uint64_t offset) {
+      if (at && at->raw && *at - offset != init) add_process(*at - offset);
+    };
+    std::unordered_set<std::uint64_t> nodes;
+    for (std::size_t i = 0; list && sibling && i < tasks_.size(); ++i) {
+      const Record task(view_, "task_struct", tasks_[i].handle);
+      add_other(task.pointer("real_parent"), 0);
+      if (auto head = task.address_of("children"))
+        walk_list(view_, *head, sibling->offset, nodes, [&](VirtAddr at) { add_other(at, 0); });
+      if (tasks_[i].pid != tasks_[i].tid || tasks_[i].tid == 0) continue;  // others keep what they copied from their parent
+      for (std::uint64_t link : {std::uint64_t{0}, std::uint64_t{view_.arch.pointer_bytes}})
+        add_other(view_.pointer_at(task.address() + list->offset + link), list->offset);
+    }
+  }
+
   void note(const std::string& why, std::string_view list) {
     if (!why.empty() && broken_++ == 0) remarks_.push_back("the list of " + std::string(list) + " is cut short: " + why);
   }
@@ -166,8 +184,10 @@ Result<std::vector<Task>> find_tasks(const KernelView& view, const std::vector<C
   const Member list = TRY(view.types.member("task_struct", "tasks"));
   const VirtAddr head = init + list.offset;
   collector.note(walk_list(view, head, list.offset, [&](VirtAddr leader) { collector.add_process(leader); }), "processes");
-  if (collector.broken())
+  if (collector.broken()) {
     for (VirtAddr at : tasks_by_pid(view)) collector.add_process(at);
+    collector.add_relatives(init);
+  }
   // What runs, and what idles, even when the lists are damaged.
   for (const CpuSlot& cpu : cpus)
     for (VirtAddr at : {cpu.current, cpu.idle})

@@ -77,6 +77,7 @@ struct Options {
   std::string vmlinux = {};
   std::vector<std::string> symbol_dirs = {};
   std::string build_id = {};
+  std::optional<VirtAddr> first = {};  // of the image
 };
 
 class FakeOs final : public OsModel {
@@ -142,6 +143,7 @@ inline Kernel make_kernel(const Options& options = {}) {
   parts.dump.memory = std::make_unique<Memory>();
   parts.map.mappings = {{base, base + (mapped_size - 1), Linear{PhysAddr{0}}, "direct map"}};
   parts.map.slide = slide;
+  parts.map.first = options.first;
   parts.map.mode = "4-level";
   parts.map.source = "the test";
   parts.map.release = "6.1.0-fake";

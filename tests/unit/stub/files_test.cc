@@ -77,6 +77,7 @@ TEST_CASE("gdb is told where the image's first segment is, others the slide") {
   const Folder folder;
   const fake::Options options{.vmlinux = folder.write("vmlinux", file)};
   CHECK(Conversation(options).as_gdb().ask("qOffsets") == "TextSeg=ffffffff9b000000");
+  CHECK(Conversation({.first = kvm::VirtAddr{0xffffffff9a000000}}).as_gdb().ask("qOffsets") == "TextSeg=ffffffff9a000000");
   CHECK(Conversation(options).as_lldb().ask("qOffsets") == "Text=1a000000;Data=1a000000;Bss=1a000000");
   CHECK(Conversation({.build_id = "c0ffee"}).as_lldb().ask("qOffsets").empty());  // it may have an image; a vmlinux it knows by the build id
   CHECK(Conversation({.build_id = "c0ffee"}).as_lldb().ask("qProcessInfo").find("main-binary-uuid:c0ffee;main-binary-slide:1a000000;") != std::string::npos);

@@ -1,6 +1,7 @@
 // The copies of debug files that lldb 19 needs.
 #include "stub/lldb_files.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdlib>
@@ -81,6 +82,49 @@ TEST_CASE("what needs no copy is taken as it is") {
   CHECK(rsp::file_for_lldb(folder.write("whole", whole.bytes())) == (folder.path / "whole").string());
   CHECK_FALSE(rsp::file_for_lldb((folder.path / "none").string()));
   CHECK_FALSE(fs::exists(folder.path / "cache"));
+}
+
+// A module of a machine (e_machine) with debug information that no linker has put in place.
+std::vector<std::uint8_t> module_of(std::uint8_t machine) {
+  test::ElfImage image(true, std::endian::little, 1);
+  image.add_build_id({4, 5, machine});
+  image.add({.name = ".text", .flags = 6, .bytes = std::vector<std::uint8_t>(8)});
+  image.add({.name = ".rela.text", .type = 4, .bytes = std::vector<std::uint8_t>(24)});
+  image.add({.name = ".debug_info", .bytes = std::vector<std::uint8_t>(16)});
+  image.add({.name = ".rela.debug_info", .type = 4, .bytes = std::vector<std::uint8_t>(24)});
+  image.add_symbols({{"f", 0, 8, 2, 2}, {".LPFE1", 4, 0, 0, 2}, {"$xrv64i2p1", 0, 0, 0, 2}, {"$xy", 0, 0, 0, 2}, {"x", 0, 0, 0, 2}, {"", 0, 0, 3, 2}});
+  std::vector<std::uint8_t> bytes = image.bytes();
+  bytes[18] = machine;
+  return bytes;
+}
+
+TEST_CASE("a module has no debug information where lldb cannot relocate it") {
+  const Folder folder;
+  CHECK(rsp::file_for_lldb(folder.write("x86.ko", module_of(62))) == (folder.path / "x86.ko").string());
+  const auto given = rsp::file_for_lldb(folder.write("s390.ko", module_of(22)));
+  REQUIRE(given);
+  const auto elf = ElfFile::open(*given);
+  REQUIRE(elf);
+  CHECK(elf->section(".text"));
+  CHECK(elf->section(".rela.text"));
+  CHECK_FALSE(elf->section(".debug_info"));
+  CHECK_FALSE(elf->section(".rela.debug_info"));
+  CHECK(std::ranges::count(elf->sections(), 0u, &ElfSection::type) == 3);  // with the one that is always first
+}
+
+TEST_CASE("a RISC-V module's labels and marks are no symbols to lldb") {
+  const Folder folder;
+  const auto given = rsp::file_for_lldb(folder.write("riscv.ko", module_of(243)));
+  REQUIRE(given);
+  const auto elf = ElfFile::open(*given);
+  REQUIRE(elf);
+  REQUIRE(elf->section(".symtab"));
+  const Bytes table = elf->contents(*elf->section(".symtab"));
+  REQUIRE(table.size() == 7 * 24);
+  const auto named = [&](std::size_t number) { return table[number * 24] != 0; };
+  CHECK(named(1));
+  for (const std::size_t blank : {2, 3, 4, 6}) CHECK(std::ranges::all_of(table.subspan(blank * 24, 24), [](auto byte) { return byte == 0; }));
+  CHECK(named(5));
 }
 
 TEST_CASE("a FreeBSD kernel without a build id gets a copy that says no system, and another one when it changes") {

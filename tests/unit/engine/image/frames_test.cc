@@ -260,3 +260,19 @@ TEST_CASE("Where calls leave the return address in a register") {
   for (const Bytes_& place : {Bytes_{0x11, 30, 0x62}, Bytes_{0x11, 32, 0x60}})  // factored by -8: 240, 256
     CHECK(std::ranges::search(made[0].bytes, place).begin() != made[0].bytes.end());
 }
+
+// Registers of the s390x supplement: 11 r11, 14 r14, 15 r15, 65 the pc.
+TEST_CASE("A cfa above the caller's stack pointer") {
+  UnwindRow leaf = call(0x1000, 160, 15), framed = call(0x1006, 240, 15);
+  leaf.ra = UnwindRow::Ra::in_register;
+  framed.ra = UnwindRow::Ra::at_cfa;
+  framed.ra_offset = -24;
+  Pieces pieces;
+  pieces.interrupt_frame = {{15, 176}, {65, 8}};
+  pieces.pieces.emplace_back().unwind = {leaf, framed};
+  const Bytes_ made = make_debug_frame(*arch::find("s390x"), pieces);
+  const auto holds = [&](const Bytes_& bytes) { return std::ranges::search(made, bytes).begin() != made.end(); };
+  CHECK(holds({0x0c, 15, 0xa0, 1}));                                     // cfa = r15 + 160
+  CHECK(holds({0x14, 15, 20}));                                          // r15 was the cfa - 20 words
+  CHECK(holds({0x46, 0x8e, 3, 0x11, 65, 3, 0x0c, 15, 0xf0, 1}));         // + 6: r14 and the pc at cfa - 24; cfa = r15 + 240
+}

@@ -96,3 +96,24 @@ TEST_CASE("Power: the kernel's own variables tell the shape of its tables", "[li
   CHECK(phys(machine, *radix, 0xc000000000001234) == 0x1234u);
   CHECK(!phys(machine, *radix, 0x1234));
 }
+
+// arch/arm64/kernel/vmlinux.lds.S: _text at KIMAGE_VADDR, which is MODULES_END; behind the head, a segment's alignment on, _stext.
+TEST_CASE("arm64: where the image begins, of a kernel that does not name _text", "[linux][map]") {
+  Machine machine("aarch64");
+  machine.memory.ram(0x40000000, 64 << 20);
+  const auto entry = [&](std::uint64_t at, std::uint64_t value) { machine.memory.put_number({at}, value, 8, std::endian::little); };
+  entry(0x42000000 + 8 * 256, 0x42001003);  // PGD -> PUD
+  entry(0x42001000, 0x42002003);            // PUD -> PMD
+  entry(0x42002000 + 8 * 0x9f, 0x40000041000711);  // 2 MiB from 0x41000000, UXN, AF
+  const std::string text = "OSRELEASE=6.1.0-arm\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffff800014e00000\nSYMBOL(_stext)=ffff800013e00000\n"
+                           "NUMBER(VA_BITS)=48\nNUMBER(kimage_voffset)=0xffff7fffd2e00000\n";
+  for (const std::string more : {"NUMBER(MODULES_END)=0xffff800010000000\nKERNELOFFSET=3df0000\n", "KERNELOFFSET=3df0000\n", ""}) {
+    const auto map = machine.map(text + more);
+    REQUIRE(map);
+    CHECK(map->mode == "4k-48");
+    REQUIRE(map->first);
+    CHECK(map->first->raw == 0xffff800013df0000);
+    CHECK(map->phys_base == 0x40ff0000);
+    CHECK(phys(machine, *map, 0xffff800013e01234) == 0x41001234u);
+  }
+}

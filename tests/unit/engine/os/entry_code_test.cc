@@ -138,3 +138,20 @@ TEST_CASE("Registers in an array: Arm's struct pt_regs", "[linux][unwind]") {
   REQUIRE(pieces.interrupt_frame.size() == 16);
   for (const SavedAt& place : pieces.interrupt_frame) CHECK(place.offset == 4 * place.reg);
 }
+
+TEST_CASE("Entry code goes before what code tells of itself", "[linux][unwind]") {
+  using os_linux::with_entry_code;
+  const auto call = [](std::uint64_t at, std::int16_t offset) { return UnwindRow{.address = {at}, .kind = Kind::call, .cfa_offset = offset}; };
+  const auto of = [](std::uint64_t at, Kind kind) { return UnwindRow{.address = {at}, .kind = kind}; };
+  const std::vector<UnwindRow> code{call(0x1000, 0), call(0x1004, 16), call(0x1100, 0), call(0x1104, 32), call(0x1200, 0)};
+
+  CHECK(with_entry_code(code, {}) == code);
+  const std::vector<UnwindRow> entry{of(0x1100, Kind::interrupt), of(0x1180, Kind::end), of(0x1190, Kind::elsewhere)};
+  CHECK(with_entry_code({}, entry) == entry);
+  CHECK(with_entry_code(code, entry) ==
+        std::vector{call(0x1000, 0), call(0x1004, 16), of(0x1100, Kind::interrupt), of(0x1180, Kind::end), call(0x1190, 32), call(0x1200, 0)});
+  // It ends where the next function begins; and one that goes on behind all code.
+  CHECK(with_entry_code(code, {of(0x1100, Kind::end), of(0x1200, Kind::elsewhere)}) == std::vector{call(0x1000, 0), call(0x1004, 16), of(0x1100, Kind::end), call(0x1200, 0)});
+  CHECK(with_entry_code(code, {of(0x1104, Kind::end)}) == std::vector{call(0x1000, 0), call(0x1004, 16), call(0x1100, 0), of(0x1104, Kind::end)});
+  CHECK(with_entry_code(code, {of(0x800, Kind::end), of(0x900, Kind::elsewhere)}).size() == 6);  // nothing is known from 0x900 on
+}

@@ -238,7 +238,7 @@ TEST_CASE("a kernel of which only its own tables tell", "[linux][kallsyms][map]"
         // The same tables, found again through the page tables, are the kernel's symbols.
         const AddressSpace space(*dump.memory, map->mappings);
         std::vector<std::string> remarks;
-        const auto symbols = os_linux::read_kernel_symbols({*dump.arch, space, kernel.symbols, kernel.types}, *map, remarks);
+        const auto symbols = os_linux::read_kernel_symbols({*dump.arch, space, kernel.symbols, kernel.types}, *map, remarks, remarks);
         REQUIRE(symbols);
         CHECK((*symbols)->find("init_task")->address == kernel.init_task());
         CHECK(remarks.empty());
@@ -318,7 +318,7 @@ TEST_CASE("a kernel that names only functions: its first task and its types are 
   const testing::FakeTypes no_types;
   const KernelView view{*arch::find("x86_64"), kernel.space(), no_symbols, no_types};
   std::vector<std::string> remarks;
-  const auto found = os_linux::read_kernel_symbols(view, map, remarks);
+  const auto found = os_linux::read_kernel_symbols(view, map, remarks, remarks);
   REQUIRE(found);
   REQUIRE((*found)->find("init_task"));
   CHECK((*found)->find("init_task")->address == kernel.init_task());

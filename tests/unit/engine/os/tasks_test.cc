@@ -233,13 +233,13 @@ TEST_CASE("a comm without a NUL ends with its array", "[linux][tasks]") {
   CHECK(find(kernel).by_tid(1)->comm == "sixteen-letters-");
 }
 
-TEST_CASE("a task list that loops yields what is on it, and a remark", "[linux][tasks]") {
+TEST_CASE("a task list that loops yields what is on it from both ends, and a remark", "[linux][tasks]") {
   FakeKernel kernel;
   const VirtAddr a = kernel.add_process({1, "a"}), b = kernel.add_process({2, "b"});
-  kernel.add_process({3, "unreachable"});
+  kernel.add_process({3, "from the end"});
   kernel.put(tasks_node(kernel, b), tasks_node(kernel, a).raw);
   const Found found = find(kernel);
-  CHECK(found.tids() == Tids{1, 2});
+  CHECK(found.tids() == Tids{1, 2, 3});
   REQUIRE(found.remarks.size() == 1);
   CHECK(found.remarks[0].find("loops") != std::string::npos);
   CHECK(found.remarks[0].find("processes") != std::string::npos);
@@ -248,12 +248,31 @@ TEST_CASE("a task list that loops yields what is on it, and a remark", "[linux][
 TEST_CASE("a task list that leads out of memory yields what came before", "[linux][tasks]") {
   FakeKernel kernel;
   const VirtAddr a = kernel.add_process({1, "a"});
-  kernel.add_process({2, "unreachable"});
+  const VirtAddr b = kernel.add_process({2, "unreachable"});
   kernel.put(tasks_node(kernel, a), 0xdead000000000100);  // LIST_POISON1
+  kernel.put(tasks_node(kernel, kernel.init_task()) + 8, 0xdead000000000122);  // LIST_POISON2
   const Found found = find(kernel);
   CHECK(found.by_tid(1));
   CHECK(!found.by_tid(2));
   CHECK(!found.remarks.empty());
+  kernel.adopt(a, b);
+  CHECK(find(kernel).by_tid(2));
+}
+
+TEST_CASE("between two gaps in the task list, relatives lead on", "[linux][tasks]") {
+  FakeKernel kernel;
+  const VirtAddr first = kernel.add_process({1, "first"}), gap = kernel.add_process({2, "gap"});
+  kernel.add_process({3, "beside the parent"});
+  const VirtAddr parent = kernel.add_process({4, "parent"}), other_gap = kernel.add_process({5, "other gap"});
+  const VirtAddr child = kernel.add_process({6, "child"});
+  kernel.adopt(parent, child);
+  kernel.put(tasks_node(kernel, first), 0);
+  kernel.put(tasks_node(kernel, child) + 8, 0);
+  for (const VirtAddr at : {gap, other_gap}) {
+    kernel.put(tasks_node(kernel, at), 0);
+    kernel.put(tasks_node(kernel, at) + 8, 0);
+  }
+  CHECK(find(kernel).tids() == Tids{1, 2, 3, 4, 5, 6});
 }
 
 TEST_CASE("a task on a page that the dump lacks costs that task only", "[linux][tasks]") {

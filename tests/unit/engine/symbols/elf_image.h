@@ -30,6 +30,8 @@ class ElfImage {
   explicit ElfImage(bool is_64 = true, std::endian order = std::endian::little, std::uint16_t type = 2)
       : is_64_(is_64), order_(order), type_(type) {}
 
+  void set_machine(std::uint16_t machine) { machine_ = machine; }
+
   // Section numbers count from 1.
   std::uint32_t add(ImageSection section) {
     sections_.push_back(std::move(section));
@@ -83,7 +85,7 @@ class ElfImage {
     const std::size_t count = sections.size();
     std::vector<std::uint8_t> out{0x7f, 'E', 'L', 'F', std::uint8_t(is_64_ ? 2 : 1), std::uint8_t(order_ == std::endian::big ? 2 : 1), 1};
     out.resize(16);
-    put(out, type_, 2), put(out, is_64_ ? 62 : 40, 2), put(out, 1, 4);
+    put(out, type_, 2), put(out, machine_ ? machine_ : is_64_ ? 62 : 40, 2), put(out, 1, 4);
     word(out, 0), word(out, 0), word(out, header + body.size());
     put(out, 0, 4), put(out, header, 2), put(out, 0, 2), put(out, 0, 2);
     put(out, is_64_ ? 64 : 40, 2), put(out, extended ? 0 : count, 2), put(out, extended ? 0xffff : count - 1, 2);
@@ -108,7 +110,7 @@ class ElfImage {
 
   bool is_64_;
   std::endian order_;
-  std::uint16_t type_;
+  std::uint16_t type_, machine_ = 0;  // 0: of the class's usual machine
   std::vector<ImageSection> sections_;
 };
 

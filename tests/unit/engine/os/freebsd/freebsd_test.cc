@@ -26,7 +26,7 @@ struct Opened {
 };
 
 std::vector<std::string> texts(const FakeFreebsd& kernel) {
-  const auto lines = os_freebsd::read_log(kernel.view(), kernel.message_buffer);
+  const auto lines = os_freebsd::read_log(kernel.view(), kernel.dump());
   std::vector<std::string> texts;
   if (lines)
     for (const LogLine& line : *lines) texts.push_back(line.text);
@@ -121,8 +121,8 @@ TEST_CASE("the message buffer", "[freebsd][log]") {
   SECTION("one that never went round") {
     kernel.add_message_buffer(std::string("Copyright\n<118>Starting devd.\npanic: x\n") + std::string(24, '\0'), 39);
     CHECK(texts(kernel) == Texts{"Copyright", "Starting devd.", "panic: x"});
-    CHECK(os_freebsd::read_log(kernel.view(), {})->at(1).level == (118 & 7));
-    CHECK_FALSE(os_freebsd::read_log(kernel.view(), {})->at(1).nanoseconds);
+    CHECK(os_freebsd::read_log(kernel.view(), kernel.dump())->at(1).level == (118 & 7));
+    CHECK_FALSE(os_freebsd::read_log(kernel.view(), kernel.dump())->at(1).nanoseconds);
   }
   SECTION("one that has: the line that was cut is left out") {
     // 32 bytes, of which byte 7 is the oldest; sequence numbers go up to sixteen times the size.
@@ -131,7 +131,7 @@ TEST_CASE("the message buffer", "[freebsd][log]") {
   }
   SECTION("with times") {
     kernel.add_message_buffer(std::string("[12] a\n[13.000250] b\n[x] c\n") + std::string(5, '\0'), 27);
-    const auto lines = os_freebsd::read_log(kernel.view(), {});
+    const auto lines = os_freebsd::read_log(kernel.view(), kernel.dump());
     CHECK(lines->at(0).nanoseconds == 12'000'000'000);
     CHECK(lines->at(1).nanoseconds == 13'000'250'000);
     CHECK(lines->at(1).text == "b");
@@ -142,16 +142,20 @@ TEST_CASE("the message buffer", "[freebsd][log]") {
     const std::string_view copy("one\ntwo\n\0\0", 10);
     kernel.message_buffer.assign(copy.begin(), copy.end());
     CHECK(texts(kernel) == Texts{"one", "two"});
+    Dump dump = kernel.dump();
+    dump.message_buffer.clear();
+    dump.message_state = {0, 0, 0, 0, 0, 0, 0, 0, 0x62, 0x30, 0x06, 0, 0, 0, 0, 0, 9, 0, 0, 0};  // of a ring of no bytes
+    CHECK_FALSE(os_freebsd::read_log(kernel.view(), dump));
   }
   SECTION("nonsense") {
     kernel.add_message_buffer("x", 1);
     const VirtAddr at = kernel.view().pointer_at(kernel.symbols.find("msgbufp")->address).value();
     kernel.put(at + 12, 0, 4);
-    CHECK_FALSE(os_freebsd::read_log(kernel.view(), {}));
+    CHECK_FALSE(os_freebsd::read_log(kernel.view(), kernel.dump()));
     kernel.put(at + 12, 0xffffffff, 4);
-    CHECK_FALSE(os_freebsd::read_log(kernel.view(), {}));
+    CHECK_FALSE(os_freebsd::read_log(kernel.view(), kernel.dump()));
     kernel.put(at + 8, 1, 4);
-    CHECK_FALSE(os_freebsd::read_log(kernel.view(), {}));
+    CHECK_FALSE(os_freebsd::read_log(kernel.view(), kernel.dump()));
   }
 }
 
