@@ -21,7 +21,8 @@ constexpr Root roots[] = {
     {"KPML5phys", "5-level"}, {"KPML4phys", "4-level"},                // sys/amd64/amd64/pmap.c; the first is 0 without LA57
     {"IdlePDPT", "pae"}, {"IdlePTD_nopae", "2-level"}, {"IdlePTD", "2-level"},  // sys/i386/i386/pmap.c: equal to its virtual address
     {"kernel_l1pa", "short"},                                              // sys/arm/arm/pmap-v6.c
-    {"pagetable_l0_ttbr1", "4k-48", Root::Kept::table}, {"pagetable_l0_ttbr1", "16k-48", Root::Kept::table}, {"pagetable_l0_ttbr1", "16k-47", Root::Kept::table},  // sys/arm64/arm64/locore.S
+    {"pagetable_l0_ttbr1", "4k-48", Root::Kept::table}, {"pagetable_l0_ttbr1", "16k-48", Root::Kept::table},
+    {"pagetable_l0_ttbr1", "16k-47", Root::Kept::table},  // sys/arm64/arm64/locore.S
     // pm_satp: pmap_bootstrap() makes the tables that stay (sys/riscv/riscv/pmap.c, since 15.0), with four levels where the processor can.
     {"kernel_pmap_store", "sv39", Root::Kept::satp, 8}, {"kernel_pmap_store", "sv48", Root::Kept::satp, 9},
     // Before that they were locore.S's.  With Sv48 another table is above this one, with a single entry; the kernel's addresses need it not.
