@@ -27,6 +27,7 @@ struct Task {
   bool kernel_thread = false;
   bool crashed = false;            // the task that panicked
   std::uint32_t uid = 0;
+  unsigned place = 0;              // among its process's threads, where ids do not tell which is the first
   VirtAddr handle;                 // of task_struct, struct thread ...
   VirtAddr process;                // of struct proc; 0: there is no other record
 

@@ -14,6 +14,8 @@ namespace kvm {
 
 struct Task;
 
+using Signals = std::array<std::uint32_t, 4>;  // signal N is bit N - 1
+
 // One thread and its process, in the words of ps(1).  What is not known stays empty.
 struct ProcessDetails {
   VirtAddr process, thread;             // the kernel's records: proc and thread, or task_struct
@@ -22,10 +24,10 @@ struct ProcessDetails {
   std::string wait_message, lock_name, login, emulation;
   std::optional<std::int64_t> group, session, terminal_group, terminal_session;  // process ids
   std::optional<std::uint64_t> terminal;  // device number
-  bool session_leader = false;
+  bool session_leader = false, session_terminal = false;
   std::uint32_t uid = 0, real_uid = 0, saved_uid = 0, real_gid = 0, saved_gid = 0;
   std::vector<std::uint32_t> groups;    // the effective one first
-  std::uint64_t virtual_bytes = 0, resident_pages = 0, text_pages = 0, data_pages = 0, stack_pages = 0;
+  std::uint64_t virtual_bytes = 0, resident_pages = 0, text_pages = 0, data_pages = 0, stack_pages = 0, swap_pages = 0;
   std::uint64_t started = 0;            // microseconds since 1970; 0: not known
   std::uint64_t user_time = 0, system_time = 0, run_time = 0, child_user_time = 0, child_system_time = 0;  // microseconds
   std::uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, forced_switches = 0;
@@ -34,6 +36,13 @@ struct ProcessDetails {
   std::uint64_t flags = 0;              // FreeBSD's P_*, where the kernel keeps them
   std::int64_t jail = 0;
   std::optional<unsigned> last_cpu;
+  Signals pending{}, blocked{}, ignored{}, caught{};
+  std::optional<std::int64_t> tracer;   // process id
+  // FreeBSD's own: pargs and pwddesc, P2_*, TDF_*, A*, KTRFAC_*, PHOLD()s, fib, PRI_*, Capsicum, seconds since p_swtick.
+  VirtAddr kept_arguments, directories;
+  std::uint64_t more_flags = 0, thread_flags = 0, accounting_flags = 0, trace_flags = 0, holds = 0, routing_table = 0, priority_class = 0, since_swap = 0;
+  std::optional<std::int64_t> user_priority;
+  bool capability_mode = false;
 };
 
 struct SwapDevice {

@@ -48,6 +48,12 @@ T within(std::int64_t value) {
   return static_cast<T>(std::clamp<std::int64_t>(value, std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
 }
 
+struct kvm_sigset set_of(const Signals& signals) {
+  struct kvm_sigset set {};
+  std::copy_n(signals.begin(), std::min(signals.size(), std::size(set.__bits)), set.__bits);
+  return set;
+}
+
 void put_identity(kinfo_proc& to, const Task& task, const ProcessDetails& from) {
   put(to.ki_paddr, from.process);
   put(to.ki_tdaddr, from.thread);
@@ -55,6 +61,8 @@ void put_identity(kinfo_proc& to, const Task& task, const ProcessDetails& from) 
   put(to.ki_vmspace, from.space);
   put(to.ki_textvp, from.executable);
   put(to.ki_wchan, from.wait_channel);
+  put(to.ki_args, from.kept_arguments);
+  put(to.ki_pd, from.directories);
   put(to.ki_pcb, from.saved_registers);
   put(to.ki_kstack, from.stack);
   to.ki_pid = static_cast<pid_t>(task.pid);
@@ -68,6 +76,8 @@ void put_identity(kinfo_proc& to, const Task& task, const ProcessDetails& from) 
   to.ki_tdev_freebsd11 = static_cast<std::uint32_t>(to.ki_tdev);
   to.ki_jobc = -1;  // not counted, as in libkvm
   to.ki_jid = within<int>(from.jail);
+  to.ki_tracer = within<int>(from.tracer.value_or(0));
+  to.ki_fibnum = static_cast<int>(from.routing_table);
 }
 
 void put_credentials(kinfo_proc& to, const ProcessDetails& from) {
@@ -79,12 +89,14 @@ void put_credentials(kinfo_proc& to, const ProcessDetails& from) {
   const std::size_t groups = std::min<std::size_t>(from.groups.size(), KI_NGROUPS);
   std::copy_n(from.groups.begin(), groups, to.ki_groups);
   to.ki_ngroups = static_cast<short>(groups);
+  if (from.capability_mode) to.ki_cr_flags |= KI_CRF_CAPABILITY_MODE;
   if (from.groups.size() > groups) to.ki_cr_flags |= KI_CRF_GRP_OVERFLOW;
 }
 
 void put_usage(kinfo_proc& to, const ProcessDetails& from) {
   to.ki_size = from.virtual_bytes;
   to.ki_rssize = static_cast<long>(from.resident_pages);
+  to.ki_swrss = static_cast<long>(from.swap_pages);
   to.ki_tsize = static_cast<long>(from.text_pages);
   to.ki_dsize = static_cast<long>(from.data_pages);
   to.ki_ssize = static_cast<long>(from.stack_pages);
@@ -106,7 +118,9 @@ void put_state(kinfo_proc& to, const Task& task, const ProcessDetails& from) {
   const auto old = [=](int cpu) { return static_cast<unsigned char>(cpu < 0 ? old_no_cpu : std::min(cpu, old_most)); };
   to.ki_stat = status_of(task.state);
   to.ki_nice = within<signed char>(from.nice);
-  to.ki_pri.pri_level = to.ki_pri.pri_user = within<unsigned char>(from.priority);
+  to.ki_pri.pri_level = within<unsigned char>(from.priority);
+  to.ki_pri.pri_user = within<unsigned char>(from.user_priority.value_or(from.priority));
+  to.ki_pri.pri_class = static_cast<unsigned char>(from.priority_class);
   to.ki_pri.pri_native = within<unsigned char>(from.base_priority);
   to.ki_numthreads = within<int>(static_cast<std::int64_t>(from.threads));
   to.ki_xstat = static_cast<unsigned short>(from.exit_status);
@@ -116,7 +130,18 @@ void put_state(kinfo_proc& to, const Task& task, const ProcessDetails& from) {
   to.ki_oncpu_old = old(to.ki_oncpu);
   to.ki_lastcpu_old = old(to.ki_lastcpu);
   to.ki_flag = static_cast<long>(from.flags);
-  if (from.terminal) to.ki_flag |= P_CONTROLT, to.ki_kiflag |= KI_CTTY;
+  to.ki_flag2 = static_cast<int>(from.more_flags);
+  to.ki_tdflags = static_cast<long>(from.thread_flags);
+  to.ki_acflag = static_cast<unsigned short>(from.accounting_flags);
+  to.ki_traceflag = static_cast<int>(from.trace_flags);
+  to.ki_lock = static_cast<char>(from.holds);
+  to.ki_swtime = static_cast<unsigned>(from.since_swap);
+  to.ki_siglist = set_of(from.pending);
+  to.ki_sigmask = set_of(from.blocked);
+  to.ki_sigignore = set_of(from.ignored);
+  to.ki_sigcatch = set_of(from.caught);
+  if (from.terminal) to.ki_flag |= P_CONTROLT;
+  if (from.terminal || from.session_terminal) to.ki_kiflag |= KI_CTTY;
   if (task.kernel_thread) to.ki_flag |= P_KPROC | P_SYSTEM;
   if (from.session_leader) to.ki_kiflag |= KI_SLEADER;
   if (!from.lock_name.empty()) to.ki_kiflag |= KI_LOCKBLOCK;
@@ -145,7 +170,7 @@ bool selected(int what, int arg, const kinfo_proc& p) {
     case KERN_PROC_RUID: return p.ki_ruid == id;
     case KERN_PROC_RGID: return p.ki_rgid == id;
     case KERN_PROC_GID: return p.ki_groups[0] == id;
-    default: return false;
+    default: return true;  // as libkvm, which has no such case
   }
 }
 
@@ -153,7 +178,7 @@ bool selected(int what, int arg, const kinfo_proc& p) {
 std::vector<Task> in_order(const std::vector<Task>& all) {
   std::vector<Task> tasks;
   std::ranges::copy_if(all, std::back_inserter(tasks), [](const Task& t) { return !(t.idle && t.pid == 0); });
-  std::ranges::sort(tasks, {}, [](const Task& t) { return std::tuple(t.pid, t.tid != t.pid, t.tid); });
+  std::ranges::sort(tasks, {}, [](const Task& t) { return std::tuple(t.pid, t.place, t.tid != t.pid, t.tid); });
   return tasks;
 }
 

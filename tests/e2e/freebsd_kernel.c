@@ -1,5 +1,5 @@
 // A FreeBSD kernel that never runs: its structures, as debug information and as they lie in memory when a machine has crashed.  Members
-// have FreeBSD 15's names, types and order (sys/sys/proc.h, linker.h, msgbuf.h, kern_proc.c, subr_smp.c, kern_shutdown.c), those that
+// have FreeBSD 15's names, types and order (sys/sys/proc.h, ucred.h, linker.h, msgbuf.h, kern_proc.c, subr_smp.c, kern_shutdown.c), those that
 // nothing here asks for are left out.  Stacks, saved registers and what lies at run-time addresses are filled in by freebsd_kernel.py.
 typedef unsigned char u_char;
 typedef unsigned int u_int;
@@ -30,37 +30,118 @@ struct trapframe { u_long tf_ra, tf_sp, tf_gp, tf_tp, tf_t[7], tf_s[12], tf_a[8]
 #define SAVED u_long pcb_context[20], pcb_cr, pcb_sp, pcb_toc, pcb_lr
 #endif
 struct pcb { union { struct { SAVED; }; char room[PCB_BYTES]; }; };
+// sys/sys/_lock.h, _mutex.h, sys/{amd64,...}/include/pmap.h
+struct mtx {
+  struct { const char *lo_name; u_int lo_flags, lo_data; void *lo_witness; } lock_object;
+  volatile u_long mtx_lock;
+};
+struct pmap_statistics { long resident_count, wired_count; };
+#if defined(__riscv)
+struct pmap { struct mtx pm_mtx; struct pmap_statistics pm_stats; u_long *pm_top, pm_satp; } kernel_pmap_store;
+#else
+struct pmap { struct mtx pm_mtx; struct pmap_statistics pm_stats; };
+#endif
+struct vmspace {
+  struct { char header[96]; u_long size; } vm_map;
+  long vm_swrss, vm_tsize, vm_dsize, vm_ssize;
+  struct pmap vm_pmap;
+};
+typedef struct { u_int __bits[4]; } sigset_t;
+typedef struct { sigset_t sq_signals, sq_kill, sq_ptrace; TAILQ_HEAD(, ksiginfo) sq_list; struct proc *sq_proc; int sq_flags; } sigqueue_t;
+struct timeval { long tv_sec, tv_usec; };
+struct rusage { struct timeval ru_utime, ru_stime; long ru_maxrss, ru_ixrss, ru_idrss, ru_isrss, ru_minflt, ru_majflt, ru_nswap, ru_io[4], ru_nsignals, ru_nvcsw, ru_nivcsw; };
+struct rusage_ext { unsigned long long rux_runtime, rux_uticks, rux_sticks, rux_iticks, rux_uu, rux_su, rux_tu; };
+struct pargs { u_int ar_ref, ar_length; u_char ar_args[16]; };
+struct session { u_int s_count; struct proc *s_leader; void *s_ttyvp, *s_ttydp, *s_ttyp; pid_t s_sid; char s_login[40]; struct mtx s_mtx; };
+struct pgrp { LIST_ENTRY(pgrp) pg_hash; LIST_HEAD(, proc) pg_members; struct session *pg_session; void *pg_sigiolst; pid_t pg_id; struct mtx pg_mtx; };
 enum td_states { TDS_INACTIVE = 0x0, TDS_INHIBITED, TDS_CAN_RUN, TDS_RUNQ, TDS_RUNNING };
 struct thread {
-  void *volatile td_lock;
+  struct mtx *volatile td_lock;
   struct proc *td_proc;
   TAILQ_ENTRY(thread) td_plist;
   TAILQ_ENTRY(thread) td_runq;
+  union { TAILQ_ENTRY(thread) td_slpq; struct thread *td_zombie; };
+  TAILQ_ENTRY(thread) td_lockq;
+  LIST_ENTRY(thread) td_hash;
+  void *td_cpuset, *td_domain[2], *td_sel, *td_sleepqueue, *td_turnstile, *td_pad1, *td_umtxq;
   lwpid_t td_tid;
+  sigqueue_t td_sigqueue;
   u_char td_lend_user_pri, td_allocdomain, td_base_ithread_pri;
-  int td_flags, td_ast, td_inhibitors, td_pflags;
+  void *td_kmsan;
+  int td_flags, td_ast, td_inhibitors, td_pflags, td_pflags2, td_dupfd, td_sqqueue;
   const void *td_wchan;
   const char *td_wmesg;
-  int td_lastcpu, td_oncpu;
+  volatile u_char td_owepreempt, td_tsqueue, _td_pad0[2];
+  int td_locks, td_rw_rlocks, td_sx_slocks, td_lk_slocks;
+  void *td_wantedlock, *td_blocked;
+  const char *td_lockname;
+  void *td_contested, *td_sleeplocks;
+  int td_intr_nesting_level, td_pinned;
+  struct ucred *td_realucred, *td_ucred;
   char td_name[20];
+  sigset_t td_sigmask;
+  u_char td_rqindex, td_base_pri, td_priority, td_pri_class, td_user_pri, td_base_user_pri;
   struct pcb *td_pcb;
-  volatile enum td_states td_state;
-  void *td_kstack;
+  enum td_states td_state;
+  void *td_frame;
+  char *td_kstack;
+  unsigned short td_kstack_pages, td_kstack_domain;
+  volatile u_int td_critnest;
+  int td_lastcpu, td_oncpu;
 };
-struct ucred { int cr_ref; u_int cr_uid, cr_ruid, cr_svuid; };
+struct ucred {
+  struct mtx cr_mtx;
+  long cr_ref;
+  u_int cr_users, cr_flags, cr_uid, cr_ruid, cr_svuid, cr_gid, cr_rgid, cr_svgid;
+  int cr_ngroups;
+  struct prison *cr_prison;
+  u_int *cr_groups;
+};
+struct prison { LIST_ENTRY(prison) pr_list; int pr_id; };
+struct sysentvec { int sv_size; void *sv_table; const char *sv_name; };
+struct sigacts { struct { void *handler; } ps_sigact[2]; sigset_t ps_catchmask[2], ps_sigonstack, ps_sigintr, ps_sigreset, ps_signodefer, ps_siginfo, ps_sigignore, ps_sigcatch; };
 struct proc {
   LIST_ENTRY(proc) p_list;
   TAILQ_HEAD(, thread) p_threads;
+  struct mtx p_slock;
   struct ucred *p_ucred;
+  void *p_fd, *p_fdtol, *p_pd, *p_stats, *p_limit;
+  struct sigacts *p_sigacts;
   int p_flag, p_flag2;
   enum p_states { PRS_NEW = 0, PRS_NORMAL, PRS_ZOMBIE } p_state;
   pid_t p_pid;
   LIST_ENTRY(proc) p_hash;
   LIST_ENTRY(proc) p_pglist;
   struct proc *p_pptr;
+  LIST_ENTRY(proc) p_sibling;
+  LIST_HEAD(, proc) p_children;
+  struct proc *p_reaper;
+  struct mtx p_mtx;
+  sigqueue_t p_sigqueue;
   pid_t p_oppid;
-  int p_numthreads;
+  struct vmspace *p_vmspace;
+  u_int p_swtick, p_cowgen;
+  struct rusage p_ru;
+  struct rusage_ext p_rux, p_crux;
+  int p_profthreads;
+  volatile int p_exitthreads;
+  int p_traceflag;
+  void *p_ktrioparms, *p_textvp, *p_textdvp;
+  char *p_binname;
+  u_int p_lock;
+  u_int p_magic;
+  int p_osrel;
+  u_int p_fctl0;
   char p_comm[20];
+  struct sysentvec *p_sysent;
+  struct pargs *p_args;
+  long long p_cpulimit;
+  signed char p_nice;
+  u_int p_xexit, p_xsig;
+  struct pgrp *p_pgrp;
+  void *p_klist;
+  int p_numthreads;
+  unsigned short p_acflag;
 };
 struct msgbuf { char *msg_ptr; u_int msg_magic, msg_size, msg_wseq, msg_rseq, msg_cksum, msg_seqmod, msg_lastpri, msg_flags; };
 typedef struct linker_file *linker_file_t;
@@ -102,29 +183,42 @@ char ring[4096] = "<118>login: \n<6>Copyright (c) 1992-2026 The FreeBSD Project.
 struct msgbuf msgbuf = {ring, 0x063062, sizeof ring, 79, 0, 0, sizeof ring * 16, -1, 0}, *msgbufp = &msgbuf;
 
 extern struct proc proc0, proc1, proc11, proc800, proc900;
-struct ucred root = {1, 0, 0, 0}, user = {1, 1001, 1001, 1001};
+struct prison prison0 = {.pr_id = 0}, jail3 = {.pr_id = 3};
+u_int groups[2] = {5, 69};  // since 15.0 without the process's own, cr_gid
+struct ucred root = {.cr_ref = 1, .cr_groups = groups, .cr_prison = &prison0};
+struct ucred user = {.cr_ref = 1, .cr_uid = 1001, .cr_ruid = 1001, .cr_svuid = 1001, .cr_gid = 1001, .cr_rgid = 1001, .cr_svgid = 1001, .cr_flags = 1,
+                     .cr_ngroups = 2, .cr_groups = groups, .cr_prison = &jail3};
+struct sysentvec elf_sysvec = {.sv_size = 600, .sv_name = "FreeBSD ELF64"};
+struct session session1 = {.s_leader = NULL, .s_sid = 700, .s_login = "tester"};
+struct pgrp group1 = {.pg_session = &session1, .pg_id = 790};
+struct vmspace space = {.vm_map = {.size = 0x123000}, .vm_swrss = 7, .vm_tsize = 1, .vm_dsize = 2, .vm_ssize = 32, .vm_pmap = {.pm_stats = {99, 0}}};
+struct sigacts acts = {.ps_sigignore = {{0x18000000}}, .ps_sigcatch = {{2}}};
+struct pargs args = {1, 11, "crasher\0-x"};
+int ticks = 5000, hz = 1000;
+unsigned long long cpu_tick_frequency = 2000000000;
 #define FLAGS_IDLE 0x20
 #define SINTR 0x8
 #define SLEEPING 0x2
 struct thread thread0 = {
   .td_proc = &proc0, .td_tid = 100000, .td_inhibitors = SLEEPING, .td_oncpu = NOCPU, .td_name = "swapper",
-  .td_pcb = &pcb_swapper, .td_state = TDS_INHIBITED, .td_wmesg = "swapin", .td_kstack = kstacks[0],
+  .td_pcb = &pcb_swapper, .td_state = TDS_INHIBITED, .td_wmesg = "swapin", .td_kstack = (char *)kstacks[0],
 };
 struct thread thread1 = {
   .td_proc = &proc1, .td_tid = 100002, .td_flags = SINTR, .td_inhibitors = SLEEPING, .td_oncpu = NOCPU,
-  .td_name = "init", .td_pcb = &pcb_init, .td_state = TDS_INHIBITED, .td_wmesg = "wait", .td_kstack = kstacks[1],
+  .td_name = "init", .td_pcb = &pcb_init, .td_state = TDS_INHIBITED, .td_wmesg = "wait", .td_kstack = (char *)kstacks[1],
 };
 struct thread idle1 = {
   .td_proc = &proc11, .td_tid = 100004, .td_flags = FLAGS_IDLE, .td_oncpu = 1, .td_lastcpu = 1,
-  .td_name = "idle: cpu1", .td_pcb = &pcb_idle[1], .td_state = TDS_RUNNING, .td_kstack = kstacks[2],
+  .td_name = "idle: cpu1", .td_pcb = &pcb_idle[1], .td_state = TDS_RUNNING, .td_kstack = (char *)kstacks[2],
 };
 struct thread idle0 = {
   .td_proc = &proc11, .td_plist = {&idle1}, .td_tid = 100003, .td_flags = FLAGS_IDLE, .td_oncpu = NOCPU,
   .td_name = "idle: cpu0", .td_pcb = &pcb_idle[0], .td_state = TDS_CAN_RUN,
 };
 struct thread crasher = {
-  .td_proc = &proc800, .td_tid = 100100, .td_oncpu = 0, .td_name = "crasher", .td_pcb = &pcb_crasher,
-  .td_state = TDS_RUNNING, .td_kstack = kstacks[3],
+  .td_proc = &proc800, .td_tid = 100100, .td_oncpu = 0, .td_name = "crasher", .td_pcb = &pcb_crasher, .td_sigmask = {{4}},
+  .td_sigqueue = {.sq_signals = {{1}}}, .td_state = TDS_RUNNING, .td_kstack = (char *)kstacks[3], .td_priority = 120, .td_base_pri = 121, .td_user_pri = 122,
+  .td_pri_class = 3,
 };
 struct thread zombie = {.td_proc = &proc900, .td_tid = 100101, .td_oncpu = NOCPU, .td_name = "gone", .td_pcb = &pcb_zombie, .td_state = TDS_INACTIVE};
 struct proc proc0 = {.p_threads = {&thread0}, .p_ucred = &root, .p_flag = 0x10000204, .p_state = PRS_NORMAL, .p_comm = "kernel", .p_numthreads = 1};
@@ -137,11 +231,13 @@ struct proc proc11 = {
   .p_hash = {&proc1}, .p_pptr = &proc0, .p_comm = "idle", .p_numthreads = 2,
 };
 struct proc proc800 = {
+  .p_sigacts = &acts, .p_pgrp = &group1, .p_vmspace = &space, .p_sysent = &elf_sysvec, .p_args = &args, .p_rux = {.rux_runtime = 3000000000},
+  .p_swtick = 1000, .p_acflag = 2, .p_lock = 1, .p_traceflag = 8, .p_nice = -5, .p_flag2 = 0x40, .p_sigqueue = {.sq_signals = {{2}}},
   .p_list = {&proc11}, .p_threads = {&crasher}, .p_ucred = &user, .p_flag = 0x4002, .p_state = PRS_NORMAL,
   .p_pid = 800, .p_hash = {&proc0}, .p_pptr = &proc1, .p_oppid = 1, .p_comm = "crasher", .p_numthreads = 1,
 };
 struct proc proc900 = {
-  .p_threads = {&zombie}, .p_ucred = &user, .p_flag = 0x2002000, .p_state = PRS_ZOMBIE, .p_pid = 900,
+  .p_threads = {&zombie}, .p_ucred = &user, .p_flag = 0x2002000, .p_state = PRS_ZOMBIE, .p_pid = 900, .p_xexit = 3,
   .p_hash = {&proc800}, .p_pptr = &proc800, .p_oppid = 800, .p_comm = "gone", .p_numthreads = 1,
 };
 LIST_HEAD(proclist, proc) allproc = {&proc800};
@@ -150,6 +246,7 @@ u_long pidhash = 1;
 
 unsigned long long KPML4phys, KPML5phys;  // sys/amd64/amd64/pmap.c
 u_long setidt_disp;                       // sys/i386/i386/machdep.c
+u_long IdlePDPT, IdlePTD_pae, IdlePTD_nopae;  // sys/i386/i386/pmap.c, which is compiled twice
 u_long pagetable_l0_ttbr1[512] __attribute__((aligned(4096)));  // sys/arm64/arm64/locore.S
 
 extern char kernel_base[];

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 
+from freebsd_layouts import FULL, GUESTS, MINIDUMPS
 from freebsd_machines import MACHINES, Amd64, Arm64, Arm64Signed
 from gdb_session import run_gdb, switch
 from lib import HERE, Skip, differ, lacks, text
@@ -89,6 +90,8 @@ class Built:
         self.kernel, self.module, self.dump = self.folder / "boot/kernel", self.folder / "boot/crash.ko", self.folder / "vmcore"
         self.ram = {}
         self.slide = getattr(kind, "slide", 0)
+        self.module_phys = getattr(kind, "module_phys", MODULE_PHYS)
+        self.sign = "<" if self.machine.order == "little" else ">"
         self.compile(env)
         self.load()
         self.crash()
@@ -114,7 +117,7 @@ class Built:
 
     def phys(self, at):
         m = self.machine
-        return MODULE_PHYS + at - m.module_base if m.module_base <= at < m.module_base + 0x100000 else m.phys + at - m.base - self.slide
+        return self.module_phys + at - m.module_base if m.module_base <= at < m.module_base + 0x100000 else m.phys + at - m.base - self.slide
 
     def write(self, at, raw):
         for offset in range(len(raw)):
@@ -172,29 +175,33 @@ class Built:
 
     def offset(self, _, member):
         raw = self.ram[self.phys(self.at("kld_off_" + member)) & -PAGE]
-        return struct.unpack_from("<I", raw, self.phys(self.at("kld_off_" + member)) % PAGE)[0]
+        return struct.unpack_from(self.sign + "I", raw, self.phys(self.at("kld_off_" + member)) % PAGE)[0]
 
     def save(self):
         m = self.machine
         size = self.phys(self.at("_end")) - m.phys + PAGE
-        head, entries = m.tables((m.base, m.phys, size & -PAGE), (m.module_base, MODULE_PHYS, MODULE_BYTES), self.page)
-        frames = [frame for first, end in AVAILABLE for frame in range(first // PAGE, end // PAGE)]
-        bits = bytearray(-(-len(frames) // 64) * 8)
-        stored = [(index, frame * PAGE) for index, frame in enumerate(frames) if frame * PAGE in self.ram]
-        for index, _ in stored:
-            bits[index // 8] |= 1 << index % 8
-        numbers = 0x40 if m.elf == 21 else 0x18
+        head, entries = m.tables((m.base, m.phys, size & -PAGE), (m.module_base, self.module_phys, MODULE_BYTES), self.page)
+        pairs = getattr(m, "available", AVAILABLE)  # none: version 1, which has no such list
+        frames, numbers = 0, {}
+        for first, end in pairs or [(0, max(self.ram) + PAGE)]:
+            numbers |= {at: frames + at // PAGE - first // PAGE for at in self.ram if first <= at < end}
+            frames += (end - first) // PAGE
+        bits = bytearray(-(-frames // 8 // PAGE) * PAGE)
+        for number in numbers.values():
+            bits[number // 8 ^ (7 if self.sign == ">" else 0)] |= 1 << number % 8
+        version_at = 0x40 if m.elf == 21 else 0x18
         head = bytearray(head.ljust(PAGE, b"\0"))
-        struct.pack_into("<I", head, numbers + 8, len(bits))
-        available = b"".join(struct.pack("<QQ", *pair) for pair in AVAILABLE)
+        struct.pack_into(self.sign + "I", head, version_at + 8, len(bits))
+        available = b"".join(struct.pack(self.sign + "QQ", *pair) for pair in pairs or [])
         pad = lambda raw: raw + bytes(-len(raw) % PAGE)
-        self.dump.write_bytes(b"".join([bytes(head), bytes(PAGE), pad(available), pad(bytes(bits)), pad(entries), *(bytes(self.ram[at]) for _, at in stored)]))
+        stored = [bytes(self.ram[at]) for at in sorted(numbers, key=numbers.get)]
+        self.dump.write_bytes(b"".join([bytes(head), bytes(PAGE), pad(available), pad(bytes(bits)), pad(entries), *stored]))
 
     def core(self, levels, guest):
         """All of memory: as the kernel dumps it (sys/kern/kern_dump.c), or QEMU while the machine runs."""
         m, saved = self.machine, {at: bytes(page) for at, page in self.ram.items()}
         size = self.phys(self.at("_end")) - m.phys + PAGE
-        root = m.roots((m.base, m.phys, size & -PAGE), (m.module_base, MODULE_PHYS, MODULE_BYTES), self.page, levels, self.at)
+        root = m.roots((m.base, m.phys, size & -PAGE), (m.module_base, self.module_phys, MODULE_BYTES), self.page, levels, self.at)
         notes = b""
         if guest:
             m.put(self.at("dumptid"), 0, 4)
@@ -205,15 +212,26 @@ class Built:
                 runs[-1][1] += PAGE
             else:
                 runs.append([at, PAGE])
-        count = len(runs) + 1
-        offset = -(-(64 + 56 * count + len(notes)) // PAGE) * PAGE
-        heads = [struct.pack("<IIQQQQQQ", 4, 0, 64 + 56 * count, 0, 0, len(notes), len(notes), 0) if guest else
-                 struct.pack("<IIQQQQQQ", 0x6fb5d000, 4, 0, m.symbols["kernbase"], m.phys - (m.base - m.symbols["kernbase"]), 0, 0, 0x200000)]
+        told = m.name.startswith(("amd64", "arm64")) and not guest  # where the kernel lies
+        count = len(runs) + guest + told
+        bytes_of = {8: (64, 56), 4: (52, 32)}[m.word]
+        offset = -(-(bytes_of[0] + bytes_of[1] * count + len(notes)) // PAGE) * PAGE
+        word = {8: "Q", 4: "I"}[m.word]
+
+        def program(kind, offset, virt, phys, length, align):
+            flags = (4,)
+            return struct.pack("<I" + "I" * (m.word == 8) + word * 5 + "I" * (m.word == 4) + word, kind, *(flags if m.word == 8 else ()), offset, virt, phys,
+                               length, length, *(flags if m.word == 4 else ()), align)
+
+        heads = [program(4, bytes_of[0] + bytes_of[1] * count, 0, 0, len(notes), 0)] if guest else []
+        if told:
+            heads = [program(0x6fb5d000, 0, m.symbols["kernbase"], m.phys - (m.base - m.symbols["kernbase"]), 0, 0x200000)]
         for at, length in runs:
-            heads.append(struct.pack("<IIQQQQQQ", 1, 4, offset, 0 if guest else at, at, length, length, PAGE))
+            heads.append(program(1, offset, 0 if guest else at, at, length, PAGE))
             offset += length
-        ident = b"\x7fELF" + bytes([2, 1, 1 if guest else 0, 0 if guest else 255]) + bytes(8)
-        head = ident + struct.pack("<HHIQQQIHHHHHH", 4, m.elf, 1 if guest else 0, 0, 64, 0, 0, 8 if guest else 64, 56, count, 0 if guest else 64, 0, 0)
+        ident = b"\x7fELF" + bytes([m.word // 4, 1, 1 if guest else 0, 0 if guest else 255]) + bytes(8)
+        head = ident + struct.pack("<HHI" + word * 3 + "IHHHHHH", 4, m.elf, 1 if guest else 0, 0, bytes_of[0], 0, 0, 8 if guest else bytes_of[0], bytes_of[1],
+                                   count, 0 if guest else 64, 0, 0)
         front = head + b"".join(heads) + notes
         path = self.folder / f"core-{levels}-{guest}"
         path.write_bytes(front + bytes(-len(front) % PAGE) + b"".join(bytes(self.ram[at]) for at in sorted(self.ram)))
@@ -253,6 +271,10 @@ def check_gdb(env, kind, dump=lambda built: built.dump, states=("(crashed", "(ru
     for tid in built.threads:
         ask += [switch(tid), "python print(json.dumps(walk()))"]
     ask += [switch(100100), "frame function crash_write", f"print/x ${m.kept}"]
+    window = m.direct is not None and dump(built) == built.dump
+    if window:
+        ask.insert(fixed, f"print *(int *) {m.direct + built.phys(built.in_module('crash_data')):#x}")
+        fixed += 1
     answers, *said = run_gdb(env, ask, f"| exec {env.inquest} serve --stdio {dump(built)} {built.kernel}", program=built.kernel, gdb="gdb-multiarch",
                              options=["-iex", "set osabi none"])
     yield from differ("threads", len(re.findall(r"Thread 1\.", answers[0].output)), 6)
@@ -260,6 +282,8 @@ def check_gdb(env, kind, dump=lambda built: built.dump, states=("(crashed", "(ru
     yield from lacks("a structure", answers[1].output, '"crasher')
     yield from lacks("a module's variable", answers[2].output, f"{built.in_module('crash_data'):#x}")
     yield from lacks("its value", answers[3].output, "= 4711")
+    if window:
+        yield from lacks("the same through the direct map", answers[fixed - 1].output, "= 4711")
     for tid, answer in zip(built.threads, answers[fixed + 1::2]):
         try:
             rows = json.loads(answer.both)
@@ -312,7 +336,12 @@ def tests(env):
         yield f"{kind.name}/ps", functools.partial(check_ps, env, kind)
     for kind in (Amd64, Arm64Signed):
         yield f"{kind.name}/lldb", functools.partial(check_lldb, env, kind)
-    for kind, levels in ((Amd64, 4), (Amd64, 5), (Arm64, 4)):
-        full, guest = (lambda built, levels=levels, guest=guest: built.core(levels, guest) for guest in (False, True))
-        yield f"{kind.name}-full-{levels}/gdb", functools.partial(check_gdb, env, kind, full)
-        yield f"{kind.name}-guest-{levels}/gdb", functools.partial(check_gdb, env, kind, guest, ("(running on CPU 0", "(running on CPU 1"))
+    for kind in MINIDUMPS:
+        yield f"{kind.name}/gdb", functools.partial(check_gdb, env, kind)
+        yield f"{kind.name}/ps", functools.partial(check_ps, env, kind)
+    own = [(Amd64, 4), (Amd64, 5), (Arm64, 4)]
+    for kind, levels in own + FULL:
+        yield f"{kind.name}-full-{levels}/gdb", functools.partial(check_gdb, env, kind, lambda built, levels=levels: built.core(levels, False))
+    for kind, levels in own + GUESTS:
+        yield f"{kind.name}-guest-{levels}/gdb", functools.partial(check_gdb, env, kind, lambda built, levels=levels: built.core(levels, True),
+                                                                   ("(running on CPU 0", "(running on CPU 1"))

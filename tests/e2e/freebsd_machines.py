@@ -25,6 +25,7 @@ class Machine:
     user_shown = None    # the pc of a user's frame, where another than user_pc
     phys = 0x6200000     # where the kernel lies
     moved = 0            # from where entry code was linked to where it runs
+    direct = None        # where a minidump says that all of memory is
 
     def __init__(self, memory):
         self.memory = memory  # put(virtual address, bytes)
@@ -55,6 +56,7 @@ class Amd64(Machine):
     cfi = ".cfi_def_cfa %rbp, 16; .cfi_offset %rbp, -16; .cfi_offset %rip, -8"
     entries = {"trap": "calltrap", "interrupt": "nmi_calltrap", "syscall": "fast_syscall_common"}
     kept, kept_value = "rbx", FILL + 7  # tf_rbx is the eighth
+    direct, direct_phys = 0xfffff80000000000, 0
 
     def call(self, frame, pc):
         self.put(frame.sp - 8, frame.pc)
@@ -84,7 +86,7 @@ class Amd64(Machine):
             struct.pack_into("<Q", table, (virt + offset >> 12 & 511) * 8, phys + offset | 0x163)
         for address, entry in ((virt, page(bytes(table)) | 0x63), (module[0], module[1] & ~0x1fffff | 0x1e3)):  # a table; a page of 2 MB
             struct.pack_into("<Q", directories, (address - first >> 21) * 8, entry)
-        head = struct.pack("<24sIIIIQQQI", b"minidump FreeBSD/amd64", 3, 4096, 0, len(directories), first, 0xfffff80000000000, 0xfffff80010000000, 4096)
+        head = struct.pack("<24sIIIIQQQI", b"minidump FreeBSD/amd64", 3, 4096, 0, len(directories), first, 0xfffff80000000000, 0xfffffc0000000000, 4096)
         return head, bytes(directories)
 
 
@@ -270,6 +272,7 @@ class Power(Machine):
     cfi = ".cfi_def_cfa %r1, 64; .cfi_offset lr, 16"
     entries = {"trap": "trapagain", "interrupt": "trapagain", "syscall": "trapagain"}
     kept, kept_value = "r14", FILL + 14
+    direct = slide
     user_pc, user_sp, user_shown = 0x10001234, 0x3fffffffe000, 2 ** 64 - 1  # as on i386
     phys = base
 

@@ -56,7 +56,7 @@ std::optional<Device> leading(const File& file) {
     break;
   }
   if (found.data_at >= file.size()) return std::nullopt;
-  found.size = std::min(header->extent ? header->extent : ~std::uint64_t{0}, file.size() - found.data_at);
+  found.size = std::min(header->length ? header->length : ~std::uint64_t{0}, file.size() - found.data_at);
   return found;
 }
 
@@ -70,7 +70,7 @@ std::optional<Device> trailing(const File& file, std::uint64_t block) {
   if (before < header->extent || before > end) return std::nullopt;
   const auto twin = kernel_dump_header_at(file, end - before);
   if (!twin || !(*twin == *header)) return std::nullopt;
-  return Device{*header, end - header->extent, header->extent};
+  return Device{*header, end - header->extent, header->length ? std::min(header->length, header->extent) : header->extent};
 }
 
 // The name of a key's file beside an encrypted dump: vmcore_encrypted.3[.gz] goes with key.3.

@@ -32,7 +32,7 @@ bool is_even(Bytes raw) {
 }  // namespace
 
 bool KernelDumpHeader::operator==(const KernelDumpHeader& other) const {
-  return architecture == other.architecture && version == other.version && extent == other.extent && key_size == other.key_size &&
+  return architecture == other.architecture && version == other.version && length == other.length && extent == other.extent && key_size == other.key_size &&
          block_size == other.block_size && release == other.release && panic == other.panic;
 }
 
@@ -46,9 +46,10 @@ std::optional<KernelDumpHeader> kernel_dump_header_at(const File& file, std::uin
   h.kind = magic->kind;
   h.architecture = text_at(raw, 0x14, 12);
   h.version = number(0x20);
-  // Version 1 had no key, and none but 4 a compressed size.
+  // Version 1 had no key.  None but 4 tells the extent: dump_start() keeps room for the dump as it would be without compression, and
+  // dump_finish() says how much of that it took (sys/kern/kern_shutdown.c).
   const std::size_t back = h.version == 1 ? 4 : 0;
-  h.extent = load<std::uint64_t>(raw + 0x28, std::endian::big);
+  h.length = h.extent = load<std::uint64_t>(raw + 0x28, std::endian::big);
   if (h.version >= 4 && load<std::uint64_t>(raw + 0x1f0, std::endian::big)) h.extent = load<std::uint64_t>(raw + 0x1f0, std::endian::big);
   h.key_size = back ? 0 : number(0x38);
   h.block_size = number(0x3c - back);

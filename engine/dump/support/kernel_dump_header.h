@@ -13,7 +13,8 @@ struct KernelDumpHeader {
   enum class Kind : std::uint8_t { memory, text, cleared } kind = Kind::memory;  // cleared: savecore has been here
   std::string architecture;
   std::uint32_t version = 0;
-  std::uint64_t extent = 0;       // bytes of the dump as it lies there: of the compressed one, if it is
+  std::uint64_t length = 0;       // bytes of the dump as it lies there: of the compressed one, if it is
+  std::uint64_t extent = 0;       // bytes of the device that were kept for it: as many, but for a compressed one
   std::uint32_t key_size = 0;     // bytes of a key in front of the dump; 0: not encrypted
   std::uint32_t block_size = 0;   // the header itself takes one
   std::string release, panic;

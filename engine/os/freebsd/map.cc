@@ -10,18 +10,23 @@
 namespace kvm::os_freebsd {
 namespace {
 
-// Where a kernel keeps its root table: in a variable with the physical address, or at the symbol itself.
+// Where a kernel keeps its root table: in a variable with the physical address, at the symbol itself, or in a record that has the
+// value of RISC-V's satp somewhere (kinds of tables in its upper four bits, a page's number in the lower 44).
 struct Root {
   std::string_view symbol, mode;
-  bool is_table = false;
+  enum class Kept : std::uint8_t { pointer, table, satp } kept = Kept::pointer;
+  std::uint8_t satp_mode = 0;
 };
 constexpr Root roots[] = {
     {"KPML5phys", "5-level"}, {"KPML4phys", "4-level"},                // sys/amd64/amd64/pmap.c; the first is 0 without LA57
     {"IdlePDPT", "pae"}, {"IdlePTD_nopae", "2-level"}, {"IdlePTD", "2-level"},  // sys/i386/i386/pmap.c: equal to its virtual address
     {"kernel_l1pa", "short"},                                              // sys/arm/arm/pmap-v6.c
-    {"pagetable_l0_ttbr1", "4k-48", true}, {"pagetable_l0_ttbr1", "16k-48", true}, {"pagetable_l0_ttbr1", "16k-47", true},  // sys/arm64/arm64/locore.S
-    // sys/riscv/riscv/locore.S.  With Sv48 another table is above this one, with a single entry; the kernel's addresses need it not.
-    {"pagetable_l1", "sv39", true},
+    {"pagetable_l0_ttbr1", "4k-48", Root::Kept::table}, {"pagetable_l0_ttbr1", "16k-48", Root::Kept::table},
+    {"pagetable_l0_ttbr1", "16k-47", Root::Kept::table},  // sys/arm64/arm64/locore.S
+    // pm_satp: pmap_bootstrap() makes the tables that stay (sys/riscv/riscv/pmap.c, since 15.0), with four levels where the processor can.
+    {"kernel_pmap_store", "sv39", Root::Kept::satp, 8}, {"kernel_pmap_store", "sv48", Root::Kept::satp, 9},
+    // Before that they were locore.S's.  With Sv48 another table is above this one, with a single entry; the kernel's addresses need it not.
+    {"pagetable_l1", "sv39", Root::Kept::table},
 };
 constexpr std::uint64_t image_step = 2 << 20;  // kernels are mapped by large pages, and so lie as their addresses do within one
 constexpr std::uint64_t farthest_search = 1ull << 40;
@@ -60,10 +65,24 @@ std::vector<Candidate> candidates(const OsInput& in) {
   return found;
 }
 
+// The words of struct pmap up to pm_satp: a mutex, two counters, a pointer.  Some builds have more (sys/riscv/include/pmap.h).
+std::optional<std::uint64_t> root_in_record(const OsInput& in, PhysAddr place, std::uint8_t satp_mode) {
+  constexpr std::uint64_t searched = 128, frame_bits = 44;
+  for (std::uint64_t at = 0; at < searched; at += 8)
+    if (const auto word = physical_word(in, place + at); word && *word >> 60 == satp_mode) return (*word & ((1ull << frame_bits) - 1)) << 12;
+  return std::nullopt;
+}
+
+// The physical address of the root table that is kept at `place`.
+std::optional<std::uint64_t> root_at(const OsInput& in, const Root& root, PhysAddr place) {
+  if (root.kept == Root::Kept::table) return place.raw;
+  return root.kept == Root::Kept::satp ? root_in_record(in, place, root.satp_mode) : physical_word(in, place);
+}
+
 // The tables that the candidate leads to if the kernel lies `distance` below its addresses, when they say so too.
 std::optional<PageTable> tables_at(const OsInput& in, const Candidate& candidate, std::uint64_t distance) {
   const PhysAddr place{(candidate.symbol.raw - distance) & (in.arch.pointer_bytes == 4 ? 0xffffffff : ~0ull)};
-  const auto root = candidate.root->is_table ? place.raw : physical_word(in, place);
+  const auto root = root_at(in, *candidate.root, place);
   if (!root || *root == 0) return std::nullopt;
   const std::uint64_t table_bytes = std::uint64_t{candidate.mode->entry_bytes} << candidate.mode->levels.front().bits;
   const PhysAddr low{*root & ~(table_bytes - 1)};  // Arm keeps attributes in the low bits

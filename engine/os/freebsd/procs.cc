@@ -121,10 +121,10 @@ class Collector {
     if (process->state == prs_new) return;
     auto thread = view_.pointer_at(at + offsets_.threads);
     if (thread && !thread->raw) return add_without_threads(*process);
-    while (thread && thread->raw) {
+    for (unsigned place = 0; thread && thread->raw; ++place) {
       if (!threads_.insert(thread->raw).second) return note("a process's threads", "it loops or runs into another list");
       if (threads_.size() > most_records) return note("a process's threads", "it is too long");
-      add_thread(*process, *thread);
+      add_thread(*process, *thread, place);
       thread = view_.pointer_at(*thread + offsets_.next_thread);
     }
     if (!thread) note("a process's threads", to_string(thread.error()));
@@ -148,12 +148,13 @@ class Collector {
     return task;
   }
 
-  void add_thread(const Process& process, VirtAddr at) {
+  void add_thread(const Process& process, VirtAddr at, unsigned place) {
     const auto tid = view_.number_at(at + offsets_.tid, 4);
     if (!tid) return damage(tid.error());
     const Record record(view_, "thread", at);
     Task task = task_of(process);
     task.handle = at;
+    task.place = place;
     task.tid = *tid;
     task.thread_name = view_.text_at(at + offsets_.name, name_bytes).value_or("");
     const std::uint64_t nowhere = offsets_.oncpu_bytes == 1 ? 0xff : 0xffff'ffff;  // NOCPU

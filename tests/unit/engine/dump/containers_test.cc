@@ -160,29 +160,33 @@ TEST_CASE("a kernel dump header in front is taken off", "[containers]") {
   check_small_dump(opened(gzipped(join(header, plain))), ", gzip, with kernel dump header");
   spec.block_size = 512;
   spec.compression = 2;
-  spec.extent = zstd_stream(plain).size();
+  spec.length = zstd_stream(plain).size();
+  spec.extent = plain.size();
   check_small_dump(opened(join(kernel_dump_header(spec), zstd_stream(plain))), ", with kernel dump header, zstd");
   Buffer damaged = join(kernel_dump_header(spec), plain);
   damaged[0x100] ^= 1;  // the parity does not fit
   CHECK(refusal(damaged).find("not a crash dump") != std::string::npos);
 }
 
+// A compressed dump has the room of one that is not, and behind it is what was there before: here an older dump's end.
 TEST_CASE("a dump is found at the end of its device", "[containers]") {
   const Buffer plain = small_dump();
   for (const std::size_t block : {512u, 4096u})
-    for (const int compression : {0, 1}) {
-      const Buffer data = compression ? gzipped(plain) : plain;
+    for (const int compression : {0, 1, 2}) {
+      const Buffer data = compression == 0 ? plain : compression == 1 ? gzipped(plain) : zstd_stream(plain);
       KernelDumpHeaderSpec spec;
       spec.block_size = static_cast<std::uint32_t>(block);
-      spec.length = plain.size();
+      spec.length = data.size();
       Buffer padded = data;
       padded.resize((data.size() + block - 1) / block * block);
+      if (compression) padded = join(padded, compression == 1 ? gzipped(Buffer(8 * block, 'o')) : zstd_stream(Buffer(8 * block, 'o')));
+      padded.resize((plain.size() + block - 1) / block * block, 's');
       spec.extent = padded.size();
       spec.compression = compression;
       Buffer header = kernel_dump_header(spec);
       header.resize(block);
       const Buffer swap(300 * block, 's');  // what the device held before
-      check_small_dump(opened(join(join(swap, header), join(padded, header))), std::string(", with kernel dump header") + (compression ? ", gzip" : ""));
+      check_small_dump(opened(join(join(swap, header), join(padded, header))), std::string(", with kernel dump header") + (compression == 0 ? "" : compression == 1 ? ", gzip" : ", zstd"));
       spec.magic = "Cleared Kernel Dump";
       Buffer cleared = kernel_dump_header(spec);
       cleared.resize(block);

@@ -214,3 +214,31 @@ TEST_CASE("a riscv64 kernel's first-level table is a symbol", "[freebsd][map]") 
   CHECK(map->phys_base == place);
   CHECK(translated(dump, *map, 0xffffffc000012345) == place + 0x12345);
 }
+
+// struct pmap: a mutex of 32 bytes, two counters, pm_top, pm_satp (sys/riscv/include/pmap.h).
+TEST_CASE("a riscv64 kernel's root table is in the kernel's pmap as satp has it, of three levels or four", "[freebsd][map]") {
+  const auto entry = [](std::uint64_t phys, std::uint64_t bits) { return phys >> 12 << 10 | bits; };
+  for (const int levels : {3, 4}) {
+    FakeMemory memory;
+    memory.ram(0x80000000, 0x8000000);
+    const std::uint64_t place = 0x80200000, tables = 0x81000000;
+    const std::uint64_t root = levels == 3 ? tables : tables + 0x2000;
+    memory.put_number({tables + 256 * 8}, entry(tables + 0x1000, 0x1));
+    memory.put_number({tables + 0x1000}, entry(place, 0xcf));
+    memory.put_number({tables + 0x2000 + 511 * 8}, entry(tables, 0x1));
+    memory.put_number({place + 0x5000}, 0xffffffc000700000);  // the mutex's name
+    memory.put_number({place + 0x5000 + 48}, 0xffffffd000000000 + root);
+    memory.put_number({place + 0x5000 + 56}, std::uint64_t{levels == 3 ? 8u : 9u} << 60 | root >> 12);
+    FakeSymbols symbols;
+    symbols.add("kernbase", {0xffffffc000000000});
+    symbols.add("kernel_pmap_store", {0xffffffc000005000});
+    const Dump dump = dump_of(memory);
+    const auto map = os_freebsd::map_kernel(input_of(dump, "riscv64", symbols));
+    INFO((map ? map->source : to_string(map.error())));
+    REQUIRE(map);
+    CHECK(map->mode == (levels == 3 ? "sv39" : "sv48"));
+    CHECK(map->phys_base == place);
+    CHECK(translated(dump, *map, 0xffffffc000012345) == place + 0x12345);
+    CHECK(translated(dump, *map, 0xffffffc000212345) == std::nullopt);
+  }
+}

@@ -76,6 +76,85 @@ TEST_CASE("details of a process", "[freebsd][statistics]") {
   CHECK(details->last_cpu == 3);
 }
 
+// sys/sys/proc.h, signalvar.h, ucred.h of 15.0.
+TEST_CASE("what only FreeBSD's ps asks of a process", "[freebsd][statistics]") {
+  FakeFreebsd kernel;
+  kernel.types.define("proc", 0x200,
+                      "p_list 0x0 r16; p_threads 0x10 r16; p_ucred 0x20 *ucred; p_flag 0x28 u4; p_state 0x2c u4; p_pid 0x30 s4; p_hash 0x38 r16;"
+                      "p_pptr 0x48 *proc; p_comm 0x60 a20; p_flag2 0x80 u4; p_swtick 0x84 u4; p_acflag 0x88 u2; p_lock 0x8c u4; p_traceflag 0x90 s4;"
+                      "p_fibnum 0x94 s4; p_args 0x98 *pargs; p_pd 0xa0 *; p_sigqueue.sq_signals 0xa8 r16; p_sigacts 0xb8 *sigacts; p_pgrp 0xc0 *pgrp;"
+                      "p_vmspace 0xc8 *vmspace");
+  kernel.types.define("thread", 0x200,
+                      "td_plist 0x8 r16; td_tid 0x18 s4; td_flags 0x1c u4; td_inhibitors 0x20 u4; td_lastcpu 0x24 s4; td_oncpu 0x28 s4;"
+                      "td_name 0x2c a20; td_pcb 0x48 *pcb; td_state 0x50 u4; td_priority 0x54 u1; td_pri_class 0x55 u1; td_user_pri 0x56 u1;"
+                      "td_sigmask 0x60 r16; td_sigqueue.sq_signals 0x70 r16");
+  kernel.types.define("sigacts", 0x40, "ps_sigignore 0x10 r16; ps_sigcatch 0x20 r16");
+  kernel.types.define("ucred", 0x40, "cr_uid 0x4 u4; cr_flags 0x8 u4");
+  kernel.types.define("pgrp", 0x20, "pg_id 0x8 s4; pg_session 0x10 *session");
+  kernel.types.define("session", 0x60, "s_sid 0x8 s4; s_leader 0x10 *proc; s_ttyvp 0x18 *; s_login 0x20 a40");
+  kernel.types.define("vmspace", 0x40, "vm_map.size 0x8 u8; vm_swrss 0x18 s8");
+  const VirtAddr parent = kernel.add_process(77, "gdb"), process = kernel.add_process(806, "sh");
+  const VirtAddr thread = kernel.add_thread(process, {.tid = 100659, .flags = 0x2008});
+  const VirtAddr acts = kernel.allocate(0x40), cred = kernel.allocate(0x40), group = kernel.allocate(0x20), session = kernel.allocate(0x60),
+                 space = kernel.allocate(0x40);
+  const auto set = [&](const char* member, std::uint64_t value) { kernel.set("proc", process, member, value); };
+  set("p_flag", 0x800);  // P_TRACED
+  set("p_pptr", parent.raw);
+  set("p_flag2", 0x40);
+  set("p_swtick", 0xffff'ff00);  // before ticks wrapped
+  set("p_acflag", 2);
+  set("p_lock", 1);
+  set("p_traceflag", 8);
+  set("p_fibnum", 3);
+  set("p_args", 0xfffff80000123000);
+  set("p_pd", 0xfffff80000124000);
+  set("p_sigacts", acts.raw);
+  set("p_ucred", cred.raw);
+  set("p_pgrp", group.raw);
+  set("p_vmspace", space.raw);
+  kernel.set("ucred", cred, "cr_flags", 1);
+  kernel.set("pgrp", group, "pg_session", session.raw);
+  kernel.set("session", session, "s_ttyvp", 0xfffff80000125000);
+  kernel.set("vmspace", space, "vm_swrss", 7);
+  kernel.put(process + 0xa8, 0x1, 4);
+  kernel.put(thread + 0x70 + 12, 0x2, 4);
+  kernel.put(thread + 0x60, 0x4, 4);
+  kernel.put(acts + 0x10 + 4, 0x8, 4);
+  kernel.put(acts + 0x20, 0x10, 4);
+  kernel.set("thread", thread, "td_priority", 120);
+  kernel.set("thread", thread, "td_pri_class", 3);
+  kernel.set("thread", thread, "td_user_pri", 130);
+  kernel.variable("ticks", 4, 0x100);
+  kernel.variable("hz", 4, 100);
+
+  Task task;
+  task.process = process;
+  task.handle = thread;
+  const KernelView view = kernel.view();
+  const auto details = FreebsdStatistics(view).details(task);
+  REQUIRE(details);
+  CHECK(details->pending == Signals{1, 0, 0, 2});  // the process's and the thread's
+  CHECK(details->blocked == Signals{4, 0, 0, 0});
+  CHECK(details->ignored == Signals{0, 8, 0, 0});
+  CHECK(details->caught == Signals{16, 0, 0, 0});
+  CHECK(details->tracer == 77);
+  CHECK(details->more_flags == 0x40);
+  CHECK(details->thread_flags == 0x2008);
+  CHECK(details->accounting_flags == 2);
+  CHECK(details->holds == 1);
+  CHECK(details->trace_flags == 8);
+  CHECK(details->routing_table == 3);
+  CHECK(details->kept_arguments == VirtAddr{0xfffff80000123000});
+  CHECK(details->directories == VirtAddr{0xfffff80000124000});
+  CHECK(details->since_swap == 5);
+  CHECK(details->capability_mode);
+  CHECK(details->session_terminal);
+  CHECK(details->swap_pages == 7);
+  CHECK(details->priority == 120);
+  CHECK(details->user_priority == 130);
+  CHECK(details->priority_class == 3);
+}
+
 TEST_CASE("load, CPUs and their data", "[freebsd][statistics]") {
   FakeFreebsd kernel;
   kernel.types.define("pcpu", 0x1000, "pc_cp_time 0x10 r40");
