@@ -82,6 +82,7 @@ class Collector {
 
   void add(VirtAddr at) {
     if (!seen_.insert(at.raw).second) return;
+    order_.push_back(at);
     bool cut_name = false;
     auto task = read_task(view_, at, cut_name);
     cut_names_ += cut_name;
@@ -107,21 +108,24 @@ class Collector {
       note(walk_list(view_, head, offset, nodes_, [&](VirtAddr at) { add(at); }), "a process's threads");
   }
 
-  // Past the gaps in the list of processes: whom those that are found stand beside in it, and their parents and children.
+  // Past the gaps in the lists: whom those that are found stand beside, their parents and children, and what shares their slabs.
   void add_relatives(VirtAddr init) {
-    const auto list = view_.types.member("task_struct", "tasks"), sibling = view_.types.member("task_struct", "sibling");
-    const auto add_other = [&](const Result<VirtAddr>& at, std::uint64_t offset) {
-      if (at && at->raw && *at - offset != init) add_process(*at - offset);
-    };
+    const auto list = view_.types.member("task_struct", "tasks"), sibling = view_.types.member("task_struct", "sibling"),
+               node = view_.types.member("task_struct", "thread_node");
+    const Slab slab = task_slab();
     std::unordered_set<std::uint64_t> nodes;
-    for (std::size_t i = 0; list && sibling && i < tasks_.size(); ++i) {
-      const Record task(view_, "task_struct", tasks_[i].handle);
-      add_other(task.pointer("real_parent"), 0);
-      if (auto head = task.address_of("children"))
-        walk_list(view_, *head, sibling->offset, nodes, [&](VirtAddr at) { add_other(at, 0); });
-      if (tasks_[i].pid != tasks_[i].tid || tasks_[i].tid == 0) continue;  // others keep what they copied from their parent
-      for (std::uint64_t link : {std::uint64_t{0}, std::uint64_t{view_.arch.pointer_bytes}})
-        add_other(view_.pointer_at(task.address() + list->offset + link), list->offset);
+    for (std::size_t i = 0; i < order_.size() && i < list_limit; ++i) {
+      const Record task(view_, "task_struct", order_[i]);
+      if (slab.object) add_slab_mates(order_[i], slab);
+      const auto tid = task.number("pid"), tgid = task.number("tgid");
+      if (!tid || !tgid || *tid == 0) continue;
+      if (auto parent = task.pointer("real_parent"); parent && *parent != init) add_other(*parent);
+      auto children = sibling ? task.address_of("children") : fail(Errc::not_found);
+      if (children) walk_list(view_, *children, sibling->offset, nodes, [&](VirtAddr at) { add_other(at); });
+      // Threads keep what they copied from their parent's place in the list of processes.
+      if (list && *tid == *tgid) add_neighbours(task, list->offset, init + list->offset);
+      auto signal = node ? task.follow("signal", "signal_struct") : fail(Errc::not_found);
+      if (auto head = signal ? signal->address_of("thread_head") : fail(Errc::not_found)) add_neighbours(task, node->offset, *head);
     }
   }
 
@@ -137,9 +141,46 @@ class Collector {
   }
 
  private:
+  struct Slab {
+    std::uint64_t object = 0, bytes = 0;
+  };
+
+  // SLUB's slabs are of 2^n pages and aligned to them; `oo` has n in its upper half (mm/slub.c).  Tasks are as long as their
+  // processor's registers make them, which may be less than the type says.
+  Slab task_slab() const {
+    constexpr unsigned order_shift = 16, highest_order = 10;
+    constexpr std::uint64_t shortest = 512;
+    const auto cache = view_.address_of("task_struct_cachep");
+    const auto at = cache ? view_.pointer_at(*cache) : fail(Errc::not_found);
+    const Record record(view_, "kmem_cache", at.value_or(VirtAddr{}));
+    const auto object = record.number("size"), order = record.number("oo.x");
+    if (!object || !order || *object < shortest || *order >> order_shift > highest_order) return {};
+    return {*object, std::uint64_t{view_.arch.page_size} << (*order >> order_shift)};
+  }
+
+  void add_slab_mates(VirtAddr at, const Slab& slab) {
+    const VirtAddr first{at.raw & ~(slab.bytes - 1)};
+    if ((at.raw - first.raw) % slab.object) return;
+    for (std::uint64_t offset = 0; offset + slab.object <= slab.bytes; offset += slab.object)
+      if (Record(view_, "task_struct", first + offset).number("pid")) add_other(first + offset);
+  }
+
+  // One that may have been freed: nothing uses it then.
+  void add_other(VirtAddr at) {
+    const Record task(view_, "task_struct", at);
+    const auto tid = task.number("pid"), users = task.first_number({"usage.refs.counter", "usage.counter"});
+    if (!tid || (*tid > 0 && *tid < list_limit && users.value_or(task.has("usage") ? 0 : 1) > 0)) add_process(at);
+  }
+
+  void add_neighbours(const Record& task, std::uint64_t offset, VirtAddr head) {
+    for (std::uint64_t link : {std::uint64_t{0}, std::uint64_t{view_.arch.pointer_bytes}})
+      if (const auto node = view_.pointer_at(task.address() + offset + link); node && node->raw && *node != head) add_other(*node - offset);
+  }
+
   const KernelView& view_;
   std::vector<std::string>& remarks_;
   std::vector<Task> tasks_;
+  std::vector<VirtAddr> order_;  // of all that were met
   std::unordered_set<std::uint64_t> seen_, heads_, nodes_;  // tasks; thread lists and what is on them
   std::size_t damaged_ = 0, broken_ = 0, cut_names_ = 0;
   std::string first_damage_;

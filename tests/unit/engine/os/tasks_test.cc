@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <tuple>
 
 #include "engine/os/linux/model.h"
 #include "tests/support/kernel_fixture.h"
@@ -273,6 +274,28 @@ TEST_CASE("between two gaps in the task list, relatives lead on", "[linux][tasks
     kernel.put(tasks_node(kernel, at) + 8, 0);
   }
   CHECK(find(kernel).tids() == Tids{1, 2, 3, 4, 5, 6});
+}
+
+TEST_CASE("when lists are cut, tasks are found in the slabs of others, but not those that were freed", "[linux][tasks]") {
+  FakeKernel kernel;
+  kernel.types.define("task_struct", 0x200,
+                      "thread_info.cpu 0x14 u4; __state 0x18 u4; usage 0x28 r4; usage.refs.counter 0x28 u4; tasks 0x40 r16:list_head; pid 0x68 s4;"
+                      "tgid 0x6c s4; real_parent 0x70 *task_struct; comm 0xc0 a16; children 0x108 r16:list_head; sibling 0x118 r16:list_head");
+  kernel.types.define("kmem_cache", 0x40, "size 0x18 u4; oo.x 0x34 u4");
+  const VirtAddr cache = kernel.allocate(0x40), slab{kernel.direct_map().raw + 0x300000};
+  kernel.variable("task_struct_cachep", 8, cache.raw);
+  kernel.set("kmem_cache", cache, "size", 0x300);
+  kernel.set("kmem_cache", cache, "oo.x", 1 << 16 | 10);  // two pages, ten objects
+  for (const auto& [place, tid, users] : {std::tuple{0, 6, 1}, {1, 7, 2}, {2, 8, 0}, {9, 9, 1}}) {
+    const VirtAddr at = slab + 0x300 * place;
+    kernel.set("task_struct", at, "pid", tid);
+    kernel.set("task_struct", at, "tgid", tid);
+    kernel.put(at + 0x28, users, 4);
+  }
+  kernel.list_add_tail(tasks_node(kernel, kernel.init_task()), tasks_node(kernel, slab));
+  CHECK(find(kernel).tids() == Tids{6});
+  kernel.put(tasks_node(kernel, slab), 0);
+  CHECK(find(kernel).tids() == Tids{6, 7, 9});
 }
 
 TEST_CASE("a task on a page that the dump lacks costs that task only", "[linux][tasks]") {
