@@ -30,7 +30,7 @@ std::uint32_t sum_of(std::string text) {
 
 std::string big(std::uint64_t value, unsigned bytes) {
   std::string text;
-  while (bytes--) text += static_cast<char>(value >> (8 * bytes));
+  while (bytes--) text += bytes < sizeof value ? static_cast<char>(value >> (8 * bytes)) : char{0};
   return text;
 }
 
